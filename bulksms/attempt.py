@@ -1,0 +1,100 @@
+"""Attempt: what one request showed. Facts only; what they prove is decided in `delivery`.
+
+Pure: no clock, no file, no network.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Failure(StrEnum):
+    """How an exchange broke off before its answer had been read whole."""
+
+    UNRESOLVED = "unresolved"
+    """The host's name has no address."""
+    REFUSED = "refused"
+    """No connection: refused, unreachable, or reset while connecting."""
+    CONNECT_TIMEOUT = "connect_timeout"
+    TLS_HANDSHAKE = "tls_handshake"
+    """The TLS handshake broke off for another reason than the certificate."""
+    BAD_CERTIFICATE = "bad_certificate"
+    BAD_URL = "bad_url"
+    """The URL cannot be requested at all."""
+    PROXY_REFUSED = "proxy_refused"
+    """A proxy did not open the tunnel: its status is the attempt's status, and nothing reached the server."""
+    READ_TIMEOUT = "read_timeout"
+    DISCONNECTED = "disconnected"
+    """Closed or reset before the answer had been read whole."""
+    GARBLED = "garbled"
+    """What came back is not HTTP, or not a readable answer."""
+    CANCELLED = "cancelled"
+    """This side broke it off: the second Ctrl-C."""
+    CRASHED = "crashed"
+    """This side died; found by the next run."""
+
+
+class ResultType(IntEnum):
+    """`resultType` of an operation result (Adaxes REST API, "Operation result")."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    SUSPENDED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OperationResult:
+    """What the server reports of an operation that it completed."""
+
+    result_type: ResultType
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    object_dn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiError:
+    """The API's own error object: the sign that Adaxes itself answered, not a proxy or web server before it."""
+
+    message: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request and what came of it.
+
+    `headers_sent` is False only if not a single byte of the request can have left this process.
+    `status` is the status line's code, if one was read. `failure` is None if the answer was read whole.
+    `result` is set for an operation result, `api_error` for the API's error object, `operation_id` for a 202 that
+    names one, `snippet` is a short scrubbed line of any other body. `retry_after` is in seconds from the answer.
+    `began_at` is a POSIX time in seconds, `elapsed` in seconds.
+    """
+
+    headers_sent: bool
+    status: int | None = None
+    failure: Failure | None = None
+    result: OperationResult | None = None
+    api_error: ApiError | None = None
+    operation_id: str | None = None
+    retry_after: float | None = None
+    snippet: str | None = None
+    detail: str | None = None
+    """The library's words about a failure, free of secrets and names."""
+    began_at: float = 0.0
+    elapsed: float = 0.0
+
+    @property
+    def error_code(self) -> str | None:
+        """The API's own code, or how the exchange broke off."""
+        if self.api_error is not None and self.api_error.code is not None:
+            return self.api_error.code
+        return None if self.failure is None else self.failure.value
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong, in the words of whoever said it; None if nothing did."""
+        if self.result is not None:
+            return self.result.error
+        if self.api_error is not None:
+            return self.api_error.message
+        return self.detail or self.snippet

@@ -1,0 +1,61 @@
+"""Asking: nobody is sent anything without a person's word, given at the terminal or with `--yes`."""
+
+import asyncio
+
+import click
+
+from bulksms.cli.console import on_terminal
+from bulksms.errors import PlanRefused, UsageError
+
+TYPED_ABOVE = 1_000
+"""Above so many recipients the number itself must be typed, and without a terminal `--yes` alone is not enough."""
+
+
+def require_limits(to_send: int, fingerprint: str, *, max_recipients: int | None, expect: str | None) -> None:
+    """Hold the plan against what the operator expected. Raises PlanRefused."""
+    if max_recipients is not None and to_send > max_recipients:
+        raise PlanRefused(
+            f"The plan has {to_send:,} recipients; --max-recipients allows {max_recipients:,}. Nothing was sent.",
+            hint="Look at the input, or raise --max-recipients.",
+        )
+    if expect is not None and expect.lower() != fingerprint:
+        raise PlanRefused(
+            f"The plan's fingerprint is {fingerprint}, not the expected one. Nothing was sent.",
+            hint="The input or the text has changed since that preview; look at it again with --dry-run.",
+        )
+
+
+async def confirm_after_canary() -> bool:
+    """The first few were accepted: ask whether they look right on the telephones."""
+    question = "The canary was accepted. Go on with all the others?"
+    return await asyncio.to_thread(click.confirm, question, err=True)
+
+
+async def confirm_after_test() -> bool:
+    """The server took the test message: ask whether it arrived."""
+    return await asyncio.to_thread(click.confirm, "The test message was accepted. Did it arrive?", err=True)
+
+
+def confirm(to_send: int, url: str, *, yes: bool, limited: bool) -> str:
+    """Ask before anything is sent; who confirmed, in words for the ledger.
+
+    `limited` says that --max-recipients or --expect was given. Raises UsageError where nobody can be asked and nothing
+    confirms, click.Abort if the person says no.
+    """
+    if yes:
+        if to_send > TYPED_ABOVE and not limited and not on_terminal():
+            raise UsageError(
+                f"--yes alone is not enough for {to_send:,} recipients without a terminal.",
+                hint=f"Add --max-recipients {to_send}, or --expect with the fingerprint of a preview.",
+            )
+        return "--yes"
+    if not on_terminal():
+        raise UsageError("There is no terminal to ask at.", hint="Add --yes to send without a question.")
+    if to_send > TYPED_ABOVE:
+        typed = click.prompt(f"Send {to_send:,} messages to {url}? Type the number to send", err=True, default="")
+        agreed = typed.replace(",", "").replace(".", "").strip() == str(to_send)
+    else:
+        agreed = click.confirm(f"Send {to_send:,} messages to {url}?", err=True)
+    if not agreed:
+        raise click.Abort
+    return "at the terminal"

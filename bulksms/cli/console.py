@@ -1,0 +1,78 @@
+"""Console: tables and lines for people, data for machines.
+
+Law: rich is imported only when a person looks at a terminal.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulksms.report.files import write_privately
+
+
+def on_terminal() -> bool:
+    """Whether a person can be asked: both what is typed and what is said are a terminal's."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+@contextmanager
+def unbroken_pipe() -> Iterator[None]:
+    """Whoever reads our output may go away: that changes nothing of what was done, nor the exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter must not try to flush it again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout; escaped where it is no UTF-8 that is wanted there."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(json.dumps(value, ensure_ascii=not is_unicode, indent=2))
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = ()) -> None:
+    """A table on stdout; the columns `numbers` are aligned to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(headers, cells, numbers)
+        return
+    widths = [max(len(cell) for cell in column) for column in zip(headers, *cells, strict=True)]
+    for row in [list(headers), *cells]:
+        aligned = [
+            cell.rjust(width) if place in numbers else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(aligned).rstrip())
+
+
+def _print_rich(headers: Sequence[str], rows: list[list[str]], numbers: Sequence[int]) -> None:
+    from rich import box  # noqa: PLC0415 - a terminal's
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for place, header in enumerate(headers):
+        table.add_column(header, justify="right" if place in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def print_or_write(chunks: Iterable[str], file: Path | None) -> None:
+    """Write text as UTF-8 to the file (mode 0600), or to stdout, byte for byte."""
+    if file is not None:
+        write_privately(file, chunks)
+        return
+    sys.stdout.flush()
+    for chunk in chunks:
+        sys.stdout.buffer.write(chunk.encode())
+    sys.stdout.buffer.flush()

@@ -1,0 +1,236 @@
+"""Sending: what `send` and `resume` do, from the ledger's choice to the exit code."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bulksms.cli import logs, say
+from bulksms.cli.asking import confirm, confirm_after_canary, confirm_after_test, require_limits
+from bulksms.cli.awake import kept_awake
+from bulksms.cli.console import on_terminal, print_json, unbroken_pipe
+from bulksms.cli.endpoint import Endpoint, EndpointOptions, from_environment
+from bulksms.cli.preview import echo, print_preview_json, show_left, show_preview
+from bulksms.cli.reading import (
+    InputChoice,
+    keep,
+    ledger_for,
+    new_ledger_for,
+    read_into,
+    reading_shown,
+    require_no_input_options,
+)
+from bulksms.cli.rehearsal import rehearse
+from bulksms.cli.result import print_result, say_what_next
+from bulksms.cli.running import RunRequest, RunResult, run_ledger
+from bulksms.config import RunSettings
+from bulksms.errors import PlanRefused, UsageError
+from bulksms.ledger.draft import Draft
+from bulksms.ledger.file import is_ledger
+from bulksms.ledger.reader import LedgerReader, Plan, Standing
+from bulksms.message import State
+from bulksms.planning import Preview
+from bulksms.report.summary import summarise
+
+STALE_AFTER = 3_600.0
+"""Seconds since the last attempt after which a person is asked again before a run goes on."""
+
+
+def send(source: str | None, values: dict[str, Any]) -> int:
+    """`bulksms send`; the exit code."""
+    logs.configure(values["log_level"], values["log_format"], values["log_file"])
+    if source not in (None, "-") and is_ledger(Path(str(source))):
+        return _send_ledger(Path(str(source)), values)
+    choice = InputChoice.of(source, values)
+    if values["dry_run"]:
+        return _dry_run(choice, values)
+    if values["sandbox"]:
+        return _finish(rehearse(choice, _settings({}, values), values), values)
+    endpoint_options = EndpointOptions.of(values)
+    url = endpoint_options.url_or(None)
+    path = new_ledger_for(choice, values["ledger"]) if values["new"] else ledger_for(choice, values["ledger"])
+    if path.exists():
+        return _send_again(path, choice, values)
+    with Draft(path) as draft:
+        preview = read_into(draft, choice, reading_shown(quiet=values["quiet"]))
+        settings = _settings({}, values)
+        _show(preview, url, settings, values)
+        require_limits(
+            preview.to_send, preview.fingerprint, max_recipients=values["max_recipients"], expect=values["expect"]
+        )
+        endpoint = from_environment(endpoint_options, url) if choice.look_up is None else choice.look_up.endpoint
+        confirmed_by = confirm(preview.to_send, url, yes=values["yes"], limited=_is_limited(values))
+        keep(draft, preview)
+    return _run(_request(path, endpoint, settings, confirmed_by, values), values)
+
+
+def resume(path: Path, values: dict[str, Any]) -> int:
+    """`bulksms resume`; the exit code."""
+    logs.configure(values["log_level"], values["log_format"], values["log_file"])
+    with LedgerReader(path) as reader:
+        left = reader.standing().left
+    if not left:
+        say("Nothing is left to send.")
+        with LedgerReader(path) as reader:
+            summary = summarise(reader)
+        print_json(summary.as_json()) if values["as_json"] else print_result(summary)
+        # Why the last run stopped says nothing any more: a script that repeats this until it succeeds has to end.
+        return replace(summary, stopped=None).exit_code
+    return _continue(path, values, ask=False)
+
+
+def _dry_run(choice: InputChoice, values: dict[str, Any]) -> int:
+    url = None if values["url"] is None else EndpointOptions.of(values).url_or(None)
+    settings = _settings({}, values)
+
+    def print_json_preview(preview: Preview) -> None:
+        print_preview_json(preview, url, workers=settings.workers, rate=settings.rate)
+
+    refused = print_json_preview if values["as_json"] else None
+    with Draft(None) as draft:
+        preview = read_into(draft, choice, reading_shown(quiet=values["quiet"]), refused)
+    if values["as_json"]:
+        print_json_preview(preview)
+    else:
+        show_preview(preview, echo, settings, url)
+    require_limits(
+        preview.to_send, preview.fingerprint, max_recipients=values["max_recipients"], expect=values["expect"]
+    )
+    if not values["as_json"]:
+        echo("Dry run: nothing was sent, and nothing is left behind.")
+    return 0
+
+
+def _send_ledger(path: Path, values: dict[str, Any]) -> int:
+    if values["dry_run"] or values["sandbox"] or values["new"]:
+        raise UsageError(
+            "--dry-run, --sandbox and --new need an input file, not a ledger.",
+            hint=f"`bulksms status {path}` shows how it stands.",
+        )
+    require_no_input_options(values)
+    with LedgerReader(path) as reader:
+        _require_left(path, reader.plan(), reader.standing())
+    return _continue(path, values, ask=True)
+
+
+def _send_again(path: Path, choice: InputChoice, values: dict[str, Any]) -> int:
+    """The ledger is there already: the same plan goes on, another one is refused."""
+    with Draft(None) as draft:
+        preview = read_into(draft, choice, reading_shown(quiet=values["quiet"]))
+    with LedgerReader(path) as reader:
+        plan, standing = reader.plan(), reader.standing()
+    if plan.fingerprint != preview.fingerprint:
+        raise PlanRefused(
+            f"{path} is about another plan: {plan.summary['to_send']:,} messages of {plan.input}, {plan.created_at}, "
+            f"while {preview.input} now makes {preview.to_send:,}; recipients or texts differ. Nothing was sent.",
+            hint="--new starts another ledger, --ledger names one; `bulksms resume` goes on with the old plan.",
+        )
+    _require_left(path, plan, standing)
+    say(f"{path} has this plan already; going on with what is left.")
+    endpoint = None if choice.look_up is None else choice.look_up.endpoint
+    return _continue(path, values, ask=True, endpoint=endpoint)
+
+
+def _require_left(path: Path, plan: Plan, standing: Standing) -> None:
+    if not standing.left:
+        raise PlanRefused(
+            f"{plan.input} was already sent to {standing.counts[State.ACCEPTED]:,} on {plan.created_at[:10]}, "
+            "nothing sent now.",
+            hint=f"`bulksms status {path}` shows it; --new sends everything again from a new ledger.",
+        )
+
+
+def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoint | None = None) -> int:
+    """Go on with a ledger: with what its last run was started with, unless a flag says otherwise.
+
+    An `endpoint` that was used for look-ups is used again, so that nobody is asked for a token twice.
+    """
+    with LedgerReader(path) as reader:
+        plan, runs, standing, last_attempt = reader.plan(), reader.runs(), reader.standing(), reader.last_attempt_at()
+    _require_not_a_rehearsal(path, runs[-1].settings if runs else {})
+    endpoint_options = EndpointOptions.of(values)
+    url = endpoint_options.url_or(plan.url)
+    if plan.url is not None and url != plan.url:
+        raise PlanRefused(
+            f"{path} is bound to {plan.url}, not to {url}. Nothing was sent.",
+            hint="Leave --url and BULKSMS_URL out to go on there.",
+        )
+    kept = runs[-1].settings if runs else plan.settings
+    if plan.deadline is not None:
+        kept = {**kept, "deadline": {"at": plan.deadline}}
+    settings = _settings(kept, values)
+    require_limits(
+        standing.left, plan.fingerprint, max_recipients=values["max_recipients"], expect=values.get("expect")
+    )
+    endpoint = endpoint or from_environment(endpoint_options, url)
+    if ask or (on_terminal() and _is_stale(last_attempt)):
+        if not values["quiet"]:
+            say(f"{plan.input}, planned {plan.created_at}: {standing.left:,} of {standing.total:,} are left to send.")
+            with LedgerReader(path) as reader:
+                show_left(reader, say, settings, url, values.get("show"))
+        confirmed_by = confirm(standing.left, url, yes=values["yes"], limited=_is_limited(values))
+    else:
+        confirmed_by = "resume"
+    return _run(_request(path, endpoint, settings, confirmed_by, values), values)
+
+
+def _request(
+    path: Path, endpoint: Endpoint, settings: RunSettings, confirmed_by: str, values: dict[str, Any]
+) -> RunRequest:
+    asks = on_terminal() and not values["yes"]
+    return RunRequest(
+        path,
+        endpoint,
+        settings,
+        confirmed_by,
+        values["quiet"],
+        after_canary=confirm_after_canary if asks else None,
+        after_test=confirm_after_test if asks else None,
+    )
+
+
+def _is_stale(last_attempt: float | None) -> bool:
+    return last_attempt is None or time.time() - last_attempt > STALE_AFTER
+
+
+def _require_not_a_rehearsal(path: Path, settings: dict[str, Any]) -> None:
+    if settings.get("sandbox"):
+        raise PlanRefused(
+            f"{path} is the ledger of a rehearsal, whose server is gone.",
+            hint="Rehearse again with `bulksms send INPUT --sandbox`, or send the input for real.",
+        )
+
+
+def _run(request: RunRequest, values: dict[str, Any]) -> int:
+    with kept_awake():
+        result = asyncio.run(run_ledger(request))
+    return _finish(result, values)
+
+
+def _finish(result: RunResult, values: dict[str, Any]) -> int:
+    with unbroken_pipe():
+        if values["as_json"]:
+            print_json(result.summary.as_json())
+        else:
+            with LedgerReader(result.summary.ledger) as reader:
+                print_result(result.summary, reader.reasons())
+    if result.rehearsal is not None:
+        say(result.rehearsal)
+    if not values["quiet"]:
+        say_what_next(result)
+    return result.exit_code
+
+
+def _show(preview: Preview, url: str, settings: RunSettings, values: dict[str, Any]) -> None:
+    if not values["quiet"]:
+        show_preview(preview, say, settings, url)
+
+
+def _settings(kept: dict[str, Any], values: dict[str, Any]) -> RunSettings:
+    flags = {"adapt": False if values["no_adapt"] else None, "keep_going": values["keep_going"] or None}
+    return RunSettings().changed(kept).changed({**values, **flags})
+
+
+def _is_limited(values: dict[str, Any]) -> bool:
+    return values["max_recipients"] is not None or values.get("expect") is not None

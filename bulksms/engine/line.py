@@ -1,0 +1,87 @@
+"""Line: where workers wait for their turn.
+
+Laws: nobody leaves the line but by the traffic's word, first come, first served. Retries stand in a line of their own:
+one that has to wait for its budget keeps nobody else back. Only whoever stands first asks, so that waiting costs the
+same for any number of workers. When it is closed everybody goes home.
+"""
+
+import asyncio
+import time
+
+import anyio
+
+from bulksms.attempt import Attempt
+from bulksms.delivery.retry import Decision
+from bulksms.delivery.traffic import Notice, Traffic, Turn
+from bulksms.engine.progress import Progress
+from bulksms.message import Message
+
+
+class Drained(Exception):
+    """The run is stopping: nothing new begins."""
+
+
+class Line:
+    """The workers' side of the traffic: it decides, they wait here."""
+
+    def __init__(self, traffic: Traffic, progress: Progress) -> None:
+        self._traffic = traffic
+        self._progress = progress
+        progress.concurrency = traffic.concurrency.limit
+        self._first = (asyncio.Lock(), asyncio.Lock())
+        self._changed = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the run is stopping."""
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """Send everybody home; nobody is let through any more."""
+        self._closed.set()
+        self._changed.set()
+
+    async def turn(self, *, again: bool) -> Turn:
+        """Wait until a request may leave; `again` is a retry. Raises Drained when the run stops."""
+        async with self._first[again]:
+            while not self._closed.is_set():
+                turn = self._traffic.ask(time.monotonic(), again=again)
+                if turn.go:
+                    return turn
+                await self._change(turn.wait)
+        raise Drained
+
+    async def proceed(self, turn: Turn) -> Turn:
+        """Wait if everybody was told to wait since this turn was given. Raises Drained when the run stops meanwhile."""
+        while not (now := self._traffic.proceed(time.monotonic(), turn)).go:
+            await self._change(now.wait)
+            if self._closed.is_set():
+                raise Drained
+        return now
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep for so many seconds. Raises Drained when the run stops before that."""
+        with anyio.move_on_after(seconds):
+            await self._closed.wait()
+        if self._closed.is_set():
+            raise Drained
+
+    def answered(self, message: Message, attempt: Attempt, decision: Decision, turn: Turn) -> list[Notice]:
+        """A request has ended; what that changes for everybody. Those who wait may ask again."""
+        notices = self._traffic.answered(time.monotonic(), message.number, attempt, decision, turn)
+        self._progress.concurrency = self._traffic.concurrency.limit
+        self._changed.set()
+        return notices
+
+    async def _change(self, seconds: float | None) -> None:
+        """Wait until something has changed, or for so many seconds."""
+        self._changed.clear()
+        if seconds is None:
+            await self._changed.wait()
+            return
+        alarm = asyncio.get_running_loop().call_later(seconds, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            alarm.cancel()

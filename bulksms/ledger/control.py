@@ -1,0 +1,42 @@
+"""Control: how another shell tells a living run to stop, on every platform and without a signal.
+
+Law: a wish is a file beside the ledger; only the run itself writes to the ledger.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+
+from bulksms.ledger import file
+
+
+class Wish(StrEnum):
+    """What a person in another shell wants of the run."""
+
+    STOP = "stop"
+    STOP_NOW = "stop now"
+    CANCEL = "cancel"
+
+
+def control_path(ledger: Path) -> Path:
+    """The file that carries the wish."""
+    return ledger.with_name(ledger.name + ".control")
+
+
+def ask(ledger: Path, wish: Wish) -> None:
+    """Leave the wish for the run that works on this ledger. Raises LedgerTrouble if it cannot be written."""
+    with file.speaking_of(ledger):
+        control_path(ledger).write_text(wish)
+
+
+def wished(ledger: Path) -> Wish | None:
+    """The wish that lies there, if any."""
+    try:
+        return Wish(control_path(ledger).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def forget(ledger: Path) -> None:
+    """Take the wish away: it was heard, or is older than the run."""
+    with file.speaking_of(ledger):
+        control_path(ledger).unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""The stand-in Adaxes server: what tests, benchmarks and a rehearsal talk to.
+
+It listens on loopback only, speaks the REST API as far as it is documented, misbehaves on request, and keeps a
+journal of everything it received. Importing this package does not import aiohttp: the names of the server are
+looked up when they are first asked for, so that `--help` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bulksms.sandbox.comparison import Comparison, compare
+from bulksms.sandbox.directory import Directory, DirectoryObject
+from bulksms.sandbox.fault import Fault
+from bulksms.sandbox.journal import Called, Journal, Received
+from bulksms.sandbox.plan import FaultPlan, Share, parse_faults
+
+if TYPE_CHECKING:
+    from bulksms.sandbox.log_in import Account
+    from bulksms.sandbox.look_ups import PropertyShape, Shapes
+    from bulksms.sandbox.operations import IdShape, SlowSends, Wait
+    from bulksms.sandbox.server import Away, Sandbox, serve
+
+__all__ = [
+    "Account",
+    "Away",
+    "Called",
+    "Comparison",
+    "Directory",
+    "DirectoryObject",
+    "Fault",
+    "FaultPlan",
+    "IdShape",
+    "Journal",
+    "PropertyShape",
+    "Received",
+    "Sandbox",
+    "Shapes",
+    "Share",
+    "SlowSends",
+    "Wait",
+    "compare",
+    "parse_faults",
+    "serve",
+]
+
+_LATER = {
+    "Account": "log_in",
+    "Away": "server",
+    "IdShape": "operations",
+    "PropertyShape": "look_ups",
+    "Sandbox": "server",
+    "Shapes": "look_ups",
+    "SlowSends": "operations",
+    "Wait": "operations",
+    "serve": "server",
+}
+"""The names whose rooms import aiohttp."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type checker reads the imports above instead
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

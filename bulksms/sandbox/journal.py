@@ -1,0 +1,192 @@
+"""Journal: what the stand-in server received, and what it made of it.
+
+Law: a request is in the journal before a byte of its answer leaves, and before its client can be told anything; a
+journal file has each line flushed to the operating system, so that another process can judge a killed one.
+`delivered` says whether the phone would ring for this request: decided when it arrives, never changed.
+"""
+
+import os
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+
+class Received(msgspec.Struct, frozen=True, tag="send", tag_field="kind"):
+    """One `sendSms` request.
+
+    `at` is a POSIX time (UTC) and `clock` the monotonic time of its arrival, both in seconds. `recipient` and `text`
+    are empty if the body was not as the API wants it. `authorized` says whether its token was good, `fault` which
+    one was played, `delivered` whether the message went out, `status` which status was answered (None: none).
+    """
+
+    number: int
+    at: float
+    clock: float
+    recipient: str
+    text: str
+    authorized: bool
+    fault: str | None
+    delivered: bool
+    status: int | None
+
+
+class Called(msgspec.Struct, frozen=True, tag="call", tag_field="kind"):
+    """Any other request.
+
+    `path` is without the base and without its query, which may hold a secret; `operation` is the id of the polled
+    operation, which is left out of the path.
+    """
+
+    at: float
+    clock: float
+    method: str
+    path: str
+    status: int | None
+    operation: str | None = None
+
+
+class _Tally:
+    """The requests and deliveries of one text to one recipient."""
+
+    __slots__ = ("delivered", "requests", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.requests = 0
+        self.delivered = 0
+
+
+_LINE = msgspec.json.Decoder(Received | Called)
+
+
+class Journal:
+    """Everything a stand-in server received, in memory as counts and, if asked for, as entries and as a file."""
+
+    def __init__(self, file: Path | None = None, *, keep_entries: bool = True) -> None:
+        """`keep_entries=False` keeps counts and times only, for long runs; a `file` is appended to once opened."""
+        self.received: list[Received] = []
+        """Each `sendSms` request, if entries are kept."""
+        self.calls: Counter[str] = Counter()
+        """How many other requests, as in `calls["POST /api/auth"]` and `calls["GET /api/runningOperations/"]`."""
+        self.called: list[Called] = []
+        """Each other request, if entries are kept."""
+        self.total = 0
+        """How many `sendSms` requests."""
+        self.deliveries = 0
+        """How many of them went out."""
+        self.unauthorized = 0
+        """How many of them came with a bad token, or none."""
+        self.times = array("d")
+        """Monotonic time of each `sendSms` request, ascending."""
+        self.in_flight = 0
+        """`sendSms` requests being worked on now."""
+        self.max_in_flight = 0
+        self._keep = keep_entries
+        self._tallies: dict[str, list[_Tally]] = {}
+        self._path = file
+        self._file: FileIO | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The journal that a file holds, without a last line that was cut off.
+
+        Raises `ValueError` for any other line that is not a journal's.
+        """
+        journal = cls()
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
+        for line in whole.splitlines():
+            entry = _LINE.decode(line)
+            if isinstance(entry, Received):
+                journal.add(entry)
+            else:
+                journal.add_call(entry)
+        return journal
+
+    def add(self, entry: Received) -> None:
+        """Books one `sendSms` request."""
+        self.total += 1
+        self.unauthorized += not entry.authorized
+        self.times.append(entry.clock)
+        tally = self._tally(entry.recipient, entry.text)
+        tally.requests += 1
+        if entry.delivered:
+            tally.delivered += 1
+            self.deliveries += 1
+        if self._keep:
+            self.received.append(entry)
+        self._write(entry)
+
+    def add_call(self, entry: Called) -> None:
+        """Books any other request."""
+        self.calls[f"{entry.method} {entry.path}"] += 1
+        if self._keep:
+            self.called.append(entry)
+        self._write(entry)
+
+    def requests(self, recipient: str, text: str | None = None) -> int:
+        """How many requests came for a recipient (with this text)."""
+        return sum(tally.requests for tally in self._of(recipient, text))
+
+    def delivered(self, recipient: str, text: str | None = None) -> int:
+        """How often the recipient's phone would have rung (with this text)."""
+        return sum(tally.delivered for tally in self._of(recipient, text))
+
+    def texts(self, recipient: str) -> list[str]:
+        """The different texts that came for a recipient, in order of arrival."""
+        return [tally.text for tally in self._tallies.get(recipient, ())]
+
+    def recipients(self) -> Iterator[str]:
+        """Each recipient that a request came for, in order of arrival."""
+        return iter(self._tallies)
+
+    def between(self, start: float, end: float) -> int:
+        """How many `sendSms` requests came in [start, end) of the monotonic clock."""
+        return bisect_left(self.times, end) - bisect_left(self.times, start)
+
+    def busiest(self, seconds: float) -> int:
+        """The most `sendSms` requests that came within any so many seconds."""
+        return max((self.between(time, time + seconds) for time in self.times), default=0)
+
+    def open(self) -> None:
+        """Opens the file, if there is to be one; raises `OSError`."""
+        if self._path is not None and self._file is None:
+            self._file = _open(self._path)
+
+    def close(self) -> None:
+        """Closes the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _of(self, recipient: str, text: str | None) -> Iterator[_Tally]:
+        return (tally for tally in self._tallies.get(recipient, ()) if text is None or tally.text == text)
+
+    def _tally(self, recipient: str, text: str) -> _Tally:
+        tallies = self._tallies.setdefault(recipient, [])
+        for tally in tallies:
+            if tally.text == text:
+                return tally
+        tallies.append(_Tally(text))
+        return tallies[-1]
+
+    def _write(self, entry: Received | Called) -> None:
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(entry) + b"\n")
+
+
+def _open(path: Path) -> FileIO:
+    """An unbuffered file to append to, for its owner's eyes only: it holds names and texts.
+
+    A last line that an earlier server could not finish is cut off first.
+    """
+    file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+")
+    if path.is_file():
+        file.seek(0)
+        file.truncate(file.readall().rfind(b"\n") + 1)
+    return file

@@ -1,0 +1,181 @@
+"""Single decisions: refusals and used-up tries after doubt, holds, broken-off attempts, polls."""
+
+import pytest
+
+from bulksms.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
+from bulksms.delivery.operation import decide_poll, pause_after
+from bulksms.delivery.outcome import Delivery, Evidence, classify
+from bulksms.delivery.retry import Decision, RetryPolicy, decide, decide_interrupted
+from bulksms.message import Message, Reason, State
+
+
+def message_after(tries: int, doubt: Reason | None = None) -> Message:
+    return Message(1, 2, "CN=A,DC=x", "text", attempts=tries, tries=tries, doubt=doubt)
+
+
+def decided(attempt: Attempt, message: Message, policy: RetryPolicy | None = None, *, free: bool = False) -> Decision:
+    return decide(classify(attempt), attempt, message, policy or RetryPolicy(), 0.5, free=free)
+
+
+def answer(status: int, retry_after: float | None = None) -> Attempt:
+    return Attempt(headers_sent=True, status=status, retry_after=retry_after)
+
+
+@pytest.mark.parametrize("doubt", [Reason.DOUBTFUL_ANSWER, Reason.LOST_ANSWER, Reason.CRASH])
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 422])
+def test_a_refusal_after_doubt_is_unknown_for_the_doubts_reason(status: int, doubt: Reason) -> None:
+    decision = decided(answer(status), message_after(2, doubt))
+    assert (decision.state, decision.reason, decision.doubt) == (State.UNKNOWN, doubt, doubt)
+
+
+@pytest.mark.parametrize("doubt", [Reason.DOUBTFUL_ANSWER, Reason.LOST_ANSWER, Reason.CRASH])
+def test_tries_used_up_after_doubt_are_unknown(doubt: Reason) -> None:
+    decision = decided(answer(503), message_after(5, doubt))
+    assert (decision.state, decision.reason, decision.again) == (State.UNKNOWN, doubt, False)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 503])
+def test_tries_used_up_without_doubt_are_failed(status: int) -> None:
+    assert decided(answer(status), message_after(4)).again
+    decision = decided(answer(status), message_after(5))
+    assert (decision.state, decision.reason, decision.again) == (State.FAILED, Reason.GAVE_UP, False)
+
+
+@pytest.mark.parametrize("mode", [Delivery.BALANCED, Delivery.AT_LEAST_ONCE])
+def test_tries_used_up_by_a_doubtful_answer_are_unknown(mode: Delivery) -> None:
+    decision = decided(answer(500), message_after(5), RetryPolicy(mode))
+    assert (decision.state, decision.reason) == (State.UNKNOWN, Reason.DOUBTFUL_ANSWER)
+
+
+@pytest.mark.parametrize("status", [500, 502])
+@pytest.mark.parametrize("second", [500, 502, 504])
+def test_balanced_tries_once_more_after_a_500_or_502_and_then_says_unknown(status: int, second: int) -> None:
+    first = decided(answer(status), message_after(1))
+    assert (first.state, first.again, first.doubt) == (State.QUEUED, True, Reason.DOUBTFUL_ANSWER)
+    then = decided(answer(second), message_after(2, first.doubt))
+    assert (then.state, then.reason, then.again) == (State.UNKNOWN, Reason.DOUBTFUL_ANSWER, False)
+
+
+def test_what_certainly_was_not_processed_does_not_use_up_the_one_more_of_balanced() -> None:
+    decision = decided(answer(503), message_after(2, Reason.DOUBTFUL_ANSWER))
+    assert decision.again
+    assert decision.doubt is Reason.DOUBTFUL_ANSWER
+
+
+def test_at_least_once_goes_on_after_every_doubt_until_the_tries_are_used_up() -> None:
+    policy = RetryPolicy(Delivery.AT_LEAST_ONCE, max_attempts=3)
+    lost = Attempt(headers_sent=True, failure=Failure.READ_TIMEOUT)
+    assert decided(lost, message_after(1), policy).again
+    assert decided(lost, message_after(2, Reason.LOST_ANSWER), policy).again
+    assert decided(lost, message_after(3, Reason.LOST_ANSWER), policy).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("tries", [1, 5])
+@pytest.mark.parametrize(
+    ("status", "retry_after", "hold"),
+    [(503, None, "backoff"), (503, 7.0, 7.0), (429, 7.0, 7.0), (429, None, None), (408, 7.0, None), (500, None, None)],
+)
+def test_a_503_and_a_429_with_retry_after_hold_all_workers(
+    status: int, retry_after: float | None, hold: float | str | None, tries: int
+) -> None:
+    policy = RetryPolicy(Delivery.AT_LEAST_ONCE)
+    decision = decided(answer(status, retry_after), message_after(tries), policy)
+    assert decision.hold == (policy.backoff(tries, 0.5) if hold == "backoff" else hold)
+
+
+def test_a_probe_that_fails_for_certain_uses_up_no_try() -> None:
+    decision = decided(answer(503), message_after(6), free=True)
+    assert decision.again
+    assert not decision.uses_try
+
+
+def test_a_probe_that_may_have_been_processed_uses_up_a_try() -> None:
+    decision = decided(answer(500), message_after(5), free=True)
+    assert (decision.state, decision.uses_try) == (State.UNKNOWN, True)
+
+
+@pytest.mark.parametrize("doubt", [None, Reason.DOUBTFUL_ANSWER])
+@pytest.mark.parametrize(
+    ("attempt", "state"),
+    [
+        (Attempt(headers_sent=False, failure=Failure.CANCELLED), State.QUEUED),
+        (Attempt(headers_sent=False), State.QUEUED),
+        (Attempt(headers_sent=True, failure=Failure.CANCELLED), State.UNKNOWN),
+        (Attempt(headers_sent=True, status=200, failure=Failure.CANCELLED), State.UNKNOWN),
+        (Attempt(headers_sent=True, status=202, failure=Failure.CANCELLED), State.UNKNOWN),
+        (Attempt(headers_sent=True, status=500, failure=Failure.CANCELLED), State.UNKNOWN),
+        (Attempt(headers_sent=True, status=503, failure=Failure.CANCELLED), State.QUEUED),
+        (Attempt(headers_sent=True, status=400, failure=Failure.CANCELLED), State.QUEUED),
+        (Attempt(headers_sent=True, status=401, failure=Failure.CANCELLED), State.QUEUED),
+    ],
+)
+def test_a_broken_off_attempt_goes_back_to_the_queue_only_if_it_was_not_processed(
+    attempt: Attempt, state: State, doubt: Reason | None
+) -> None:
+    decision = decide_interrupted(classify(attempt), message_after(1, doubt))
+    assert decision.state is state
+    assert not decision.again
+    if state is State.UNKNOWN:
+        assert (decision.reason, decision.doubt) == (Reason.INTERRUPTED, Reason.INTERRUPTED)
+    else:
+        assert (decision.reason, decision.doubt, decision.uses_try) == (None, doubt, False)
+
+
+def result(kind: ResultType) -> Attempt:
+    return Attempt(headers_sent=True, status=200, result=OperationResult(kind))
+
+
+WORKING = None
+LOST = ("unknown", "operation_lost")
+POLLS: dict[str, tuple[Attempt, bool | None, float, tuple[str, str | None] | None]] = {
+    "succeeded": (result(ResultType.SUCCEEDED), True, 1.0, ("accepted", None)),
+    "suspended": (result(ResultType.SUSPENDED), True, 1.0, ("awaiting_approval", None)),
+    "failed": (result(ResultType.FAILED), True, 1.0, ("failed", "refused")),
+    "succeeded, at last": (result(ResultType.SUCCEEDED), True, 999.0, ("accepted", None)),
+    "completed, nobody knows how": (answer(200), True, 1.0, LOST),
+    "still working": (answer(200), False, 1.0, WORKING),
+    "still working, for too long": (answer(200), False, 600.0, LOST),
+    "unknown operation": (answer(404), None, 1.0, LOST),
+    "no rights": (answer(403), None, 1.0, WORKING),
+    "busy": (answer(503, 7.0), None, 1.0, WORKING),
+    "server failed": (answer(500), None, 1.0, WORKING),
+    "server failed, for too long": (answer(500), None, 600.0, LOST),
+    "never left": (Attempt(headers_sent=False, failure=Failure.REFUSED), None, 1.0, WORKING),
+    "lost answer": (Attempt(headers_sent=True, failure=Failure.READ_TIMEOUT), None, 1.0, WORKING),
+    "never left, for too long": (Attempt(headers_sent=False, failure=Failure.REFUSED), None, 601.0, LOST),
+}
+
+
+@pytest.mark.parametrize(("attempt", "completed", "waited", "outcome"), POLLS.values(), ids=POLLS)
+def test_a_slow_send_is_what_the_server_says_it_became(
+    attempt: Attempt, completed: bool | None, waited: float, outcome: tuple[str, str | None] | None
+) -> None:
+    decision = decide_poll(attempt, completed, message_after(1), waited=waited, timeout=600.0)
+    if outcome is None:
+        assert decision is None
+        return
+    assert decision is not None
+    assert (decision.state.value, decision.reason) == outcome
+    assert not decision.again
+
+
+def test_an_operation_that_failed_after_doubt_leaves_its_message_unknown() -> None:
+    message = message_after(2, Reason.DOUBTFUL_ANSWER)
+    decision = decide_poll(result(ResultType.FAILED), completed=True, message=message, waited=1.0, timeout=600.0)
+    assert decision is not None
+    assert (decision.state, decision.reason) == (State.UNKNOWN, Reason.DOUBTFUL_ANSWER)
+
+
+@pytest.mark.parametrize("attempt", [answer(401), Attempt(True, 403, api_error=ApiError("no", "unauthenticated"))])
+def test_an_unauthenticated_poll_asks_for_a_log_in_and_leaves_the_message_processing(attempt: Attempt) -> None:
+    decision = decide_poll(attempt, None, message_after(1, Reason.LOST_ANSWER), waited=999.0, timeout=600.0)
+    assert decision is not None
+    assert (decision.evidence, decision.state, decision.log_in) == (Evidence.UNAUTHENTICATED, State.PROCESSING, True)
+    assert decision.doubt is Reason.LOST_ANSWER
+
+
+def test_pauses_between_polls_grow_from_half_a_second_to_ten() -> None:
+    pauses = [pause_after(polls) for polls in range(40)]
+    assert pauses[:4] == [0.5, 0.75, 1.125, 1.6875]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == pause_after(1_000_000) == 10.0

@@ -1,0 +1,255 @@
+"""Pace: rate, retry budget and concurrency, on a clock that only the test moves."""
+
+import heapq
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulksms.delivery.pace import Concurrency, Rate, RetryBudget, parse_rate
+
+# The rate
+
+
+@pytest.mark.parametrize(
+    ("text", "a_minute"),
+    [("5", 300), ("5/s", 300), ("0.5", 30), ("300/min", 300), ("90/min", 90), ("1000/h", 1000 / 60), ("7.5/s", 450)],
+)
+def test_a_rate_is_read_and_kept_exactly_over_a_minute(text: str, a_minute: float) -> None:
+    rate = Rate(parse_rate(text))
+    now, left = 50.0, []
+    while now < 110.0 - 1e-6:
+        assert rate.delay(now) == 0.0
+        rate.take(now)
+        left.append(now)
+        now += rate.delay(now)
+    assert len(left) in (int(a_minute), int(a_minute) + 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "0/s", "five", "5/day", "5/m", "1e3", "5 /s", "nan", "inf", "5/", "/s"]
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no rate"):
+        parse_rate(text)
+
+
+def minute(rate: Rate, workers: int, chance: random.Random) -> list[float]:
+    """When requests left in the first minute: each worker asks as soon as it may and then is busy for a while."""
+    left: list[float] = []
+    due = [(0.0, worker) for worker in range(workers)]
+    while due[0][0] < 60.0:
+        now, worker = heapq.heappop(due)
+        delay = rate.delay(now)
+        if delay:
+            heapq.heappush(due, (now + delay, worker))
+            continue
+        rate.take(now)
+        left.append(now)
+        heapq.heappush(due, (now + chance.uniform(0.05, 0.3), worker))
+    return left
+
+
+@given(st.integers(1, 80), st.floats(0.2, 20.0), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=50)
+def test_however_many_workers_there_are_the_rate_is_the_same(workers: int, per_second: float, seed: int) -> None:
+    left = minute(Rate(per_second), workers, random.Random(seed))  # noqa: S311 - how long answers take
+    assert len(left) <= 60.0 * per_second + 1 + 1e-6
+    if workers >= 10:  # fewer could be kept from it by slow answers
+        assert len(left) >= 60.0 * per_second - 1 - 1e-6
+    assert all(later - earlier >= 0.5 / per_second - 1e-9 for earlier, later in pairwise(left))
+
+
+@given(st.floats(0.1, 100.0), st.lists(st.floats(0.0, 0.5), min_size=2, max_size=200))
+def test_whoever_leaves_a_little_late_does_not_make_the_next_one_late(per_second: float, late: list[float]) -> None:
+    rate, now, left = Rate(per_second), 100.0, list[float]()
+    for part in late:
+        rate.take(now)
+        left.append(now)
+        now += rate.delay(now) + part * 0.999 / per_second
+    # Never ahead of the even row that began with the first, and never further behind it than one of them was late.
+    for place, moment in enumerate(left):
+        assert -1e-6 <= moment - (left[0] + place / per_second) <= 0.5 / per_second + 1e-6
+
+
+@given(st.floats(1.0, 100.0), st.lists(st.floats(0.0, 0.2), min_size=2, max_size=300), st.floats(0.05, 2.0))
+def test_no_time_has_more_than_its_share_and_one(per_second: float, busy: list[float], seconds: float) -> None:
+    rate, now, left = Rate(per_second), 100.0, list[float]()
+    for pause in busy:
+        now += rate.delay(now)
+        rate.take(now)
+        left.append(now)
+        now += pause
+    for start in left:
+        assert sum(start <= moment < start + seconds for moment in left) <= seconds * per_second + 1 + 1e-6
+
+
+@given(st.floats(0.1, 1000.0), st.floats(0.51, 1e5))
+def test_nothing_is_saved_up_in_idle_times(per_second: float, idle: float) -> None:
+    rate = Rate(per_second)
+    rate.take(10.0)
+    now = 10.0 + (1.0 + idle) / per_second
+    rate.take(now)
+    assert rate.delay(now) == pytest.approx(1.0 / per_second)
+
+
+def test_without_a_rate_nobody_waits() -> None:
+    rate = Rate()
+    for _ in range(1000):
+        rate.take(1.0)
+    assert rate.delay(1.0) == 0.0
+
+
+# The budget for retries
+
+
+def test_a_hundred_retries_go_at_once_then_two_a_second() -> None:
+    budget = RetryBudget()
+    for _ in range(100):
+        assert budget.delay(5.0) == 0.0
+        budget.take(5.0)
+    assert budget.delay(5.0) == 0.5
+    assert budget.delay(5.25) == 0.25
+    assert budget.delay(5.5) == 0.0
+    budget.take(5.5)
+    assert budget.delay(5.5) == 0.5
+
+
+def test_five_acceptances_pay_for_a_retry() -> None:
+    budget = RetryBudget()
+    for _ in range(100):
+        budget.take(5.0)
+    for _ in range(4):
+        budget.accepted()
+        assert budget.delay(5.0) > 1e-6
+    budget.accepted()
+    assert budget.delay(5.0) == pytest.approx(0.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(("take", "accepted", "wait")), st.floats(0, 100)), max_size=200))
+def test_the_budget_is_never_above_a_hundred_nor_below_nothing(steps: list[tuple[str, float]]) -> None:
+    budget, now = RetryBudget(), 0.0
+    for what, seconds in steps:
+        if what == "wait":
+            now += seconds
+        elif what == "accepted":
+            budget.accepted()
+        elif budget.delay(now) == 0.0:
+            budget.take(now)
+        assert 0.0 <= budget.tokens <= 100.0
+
+
+# Concurrency
+
+
+def fill(concurrency: Concurrency) -> None:
+    while not concurrency.is_full:
+        concurrency.begin()
+
+
+def window(concurrency: Concurrency) -> None:
+    """As many good answers as the limit, while everything that may be is in flight."""
+    for _ in range(concurrency.limit):
+        fill(concurrency)
+        concurrency.end()
+        concurrency.good()
+
+
+def test_it_starts_with_four_and_doubles_a_window_up_to_the_ceiling() -> None:
+    concurrency = Concurrency(100)
+    limits = []
+    for _ in range(7):
+        limits.append(concurrency.limit)
+        window(concurrency)
+    assert limits == [4, 8, 16, 32, 64, 100, 100]
+
+
+def test_after_the_first_brake_it_grows_by_one_a_window() -> None:
+    concurrency = Concurrency(100)
+    window(concurrency)
+    window(concurrency)
+    fill(concurrency)
+    assert concurrency.complaint(10.0)
+    limits = []
+    for _ in range(4):
+        limits.append(concurrency.limit)
+        concurrency.in_flight = 0
+        window(concurrency)
+    assert limits == [11, 12, 13, 14]
+
+
+def test_it_does_not_grow_while_it_is_not_used() -> None:
+    concurrency = Concurrency(100)
+    for _ in range(100):
+        concurrency.begin()
+        concurrency.end()
+        assert not concurrency.good()
+    assert concurrency.limit == 4
+
+
+def test_a_wave_of_complaints_is_one_reason_to_slow_down() -> None:
+    concurrency = Concurrency(100)
+    for _ in range(5):
+        window(concurrency)
+    limits = []
+    for tenth in range(35):
+        concurrency.complaint(10.0 + tenth / 10)
+        limits.append(concurrency.limit)
+    assert limits == [70] * 10 + [49] * 10 + [34] * 10 + [23] * 5
+
+
+def test_it_never_goes_below_one() -> None:
+    concurrency = Concurrency(100)
+    shrank = [concurrency.complaint(float(second)) for second in range(20)]
+    assert shrank == [True, True] + [False] * 18
+    assert concurrency.limit == 1
+    window(concurrency)
+    assert concurrency.limit == 2
+
+
+@pytest.mark.parametrize("ceiling", [1, 2, 3, 4, 5])
+def test_a_small_ceiling_is_where_it_starts(ceiling: int) -> None:
+    assert Concurrency(ceiling).limit == min(4, ceiling)
+
+
+def test_without_adapting_the_ceiling_is_the_limit_whatever_comes() -> None:
+    concurrency = Concurrency(64, adapt=False)
+    for second in range(10):
+        assert not concurrency.complaint(float(second))
+        concurrency.good()
+    assert concurrency.limit == 64
+
+
+@given(
+    st.integers(1, 200),
+    st.lists(st.tuples(st.sampled_from(("begin", "good", "complaint", "other")), st.floats(0, 0.6)), max_size=300),
+)
+def test_the_limit_stays_between_one_and_the_ceiling_and_moves_as_it_should(
+    ceiling: int, steps: list[tuple[str, float]]
+) -> None:
+    concurrency, now, shrunk_at = Concurrency(ceiling), 0.0, float("-inf")
+    for what, seconds in steps:
+        now += seconds
+        before, was_braked = concurrency.limit, concurrency.braked
+        if what == "begin" and not concurrency.is_full:
+            concurrency.begin()
+        elif what != "begin" and concurrency.in_flight:
+            concurrency.end()
+            changed = False
+            if what == "good":
+                changed = concurrency.good()
+            elif what == "complaint":
+                changed = concurrency.complaint(now)
+            assert changed is (concurrency.limit != before), "every change is told"
+        limit = concurrency.limit
+        assert 1 <= limit <= ceiling
+        if limit < before:
+            assert what == "complaint"
+            assert limit == max(1, int(before * 0.7))
+            assert now - shrunk_at >= 1.0
+            shrunk_at = now
+        elif limit > before:
+            assert what == "good"
+            assert limit == min(ceiling, before + 1 if was_braked else before * 2)

@@ -1,0 +1,182 @@
+"""Slow sends: a 202 is followed to its end, also by another run, and never sent again."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulksms.config import RunSettings
+from bulksms.delivery.outcome import Delivery
+from bulksms.delivery.retry import Stop
+from bulksms.ledger.reader import LedgerReader
+from bulksms.message import State
+from bulksms.sandbox import Fault, FaultPlan, IdShape, Sandbox, SlowSends
+
+if TYPE_CHECKING:
+    from bulksms.attempt import Attempt
+    from bulksms.message import Message
+    from tests.engine.conftest import Crowd
+
+SETTINGS = RunSettings(workers=4, timeout=5.0, poll_timeout=30.0)
+POLL = "GET /api/runningOperations/"
+
+
+@pytest.mark.parametrize("shape", IdShape)
+async def test_an_operation_is_polled_to_its_end_whatever_the_shape_of_its_id(shape: IdShape, crowd: "Crowd") -> None:
+    ends = {
+        "CN=a,DC=x": "202",
+        "CN=b,DC=x": "202_failed",
+        "CN=c,DC=x": "202_suspended",
+        "CN=d,DC=x": "202_poll_trouble",
+    }
+    books = await crowd.told(
+        {who: [fault] for who, fault in ends.items()}, SETTINGS, between=0, slow_sends=SlowSends(polls=3, shape=shape)
+    )
+    assert books.of("CN=a,DC=x") == ("accepted", None, 1, False)
+    assert books.of("CN=b,DC=x") == ("failed", "refused", 1, False)
+    assert books.of("CN=c,DC=x") == ("awaiting_approval", None, 1, False)
+    assert books.of("CN=d,DC=x") == ("accepted", None, 1, False)
+    polls = [call for call in books.journal.called if call.status == 200]
+    assert len(polls) == 4 * 3, "each was asked about until it was complete, and not once more"
+
+
+async def test_a_server_that_takes_its_time_is_asked_as_the_header_says(crowd: "Crowd") -> None:
+    """`Adm-Wait`: after that the server answers 202 instead of letting the time-out run out."""
+    settings = RunSettings(workers=4, timeout=30.0, server_wait=2, poll_timeout=30.0)
+    ledger = crowd.plan_people(2)
+    async with Sandbox(latency=2.1) as server:
+        progress = await crowd.work(ledger, server.url, settings)
+    books = crowd.books(ledger, progress, server.journal)
+    assert books.count(State.ACCEPTED) == 2
+    assert server.journal.total == 2
+    assert server.journal.calls[POLL] >= 2
+    assert all(line.operation_id for line in books.lines.values())
+
+
+async def test_a_slow_operation_does_not_occupy_a_worker(crowd: "Crowd") -> None:
+    settled: list[str] = []
+
+    def note(message: "Message", _: "Attempt", state: State) -> None:
+        if state is not State.PROCESSING:
+            settled.append(message.recipient)
+
+    people = ["CN=slow,DC=x", *(f"CN={number},DC=x" for number in range(30))]
+    ledger = crowd.plan([(who, "Outage.") for who in people])
+    settings = RunSettings(workers=1, timeout=5.0, poll_timeout=1.0)
+    async with Sandbox(faults=FaultPlan.of({people[0]: [Fault.ACCEPTED_202_STUCK]})) as server:
+        progress = await crowd.work(ledger, server.url, settings, on_settled=note)
+    assert settled == [*people[1:], people[0]]
+    books = crowd.books(ledger, progress, server.journal)
+    assert books.of(people[0]) == ("unknown", "operation_lost", 1, False)
+
+
+@pytest.mark.parametrize("mode", Delivery)
+async def test_a_resumed_run_asks_about_what_was_processing_and_sends_none_of_it_again(
+    mode: Delivery, crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = 25
+    settings = RunSettings(workers=4, timeout=5.0, delivery=mode, poll_timeout=30.0)
+    ledger = crowd.plan_people(people)
+    async with Sandbox(slow_sends=SlowSends(polls=2)) as server:
+        server.everybody = Fault.ACCEPTED_202
+        with monkeypatch.context() as patched:
+            patched.setattr("bulksms.delivery.operation.FIRST_POLL", 100.0)
+            patched.setattr("bulksms.delivery.operation.LONGEST_PAUSE", 100.0)
+            async with crowd.engine(ledger, server.url, settings) as run:
+                working = asyncio.create_task(run.work())
+                await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= people)
+                run.stop()
+                await working
+        assert server.journal.calls[POLL] == 0
+        with LedgerReader(ledger) as reader:
+            assert reader.standing().counts[State.PROCESSING] == people
+            assert all(line.operation_id for line in reader.lines())
+
+        progress = await crowd.work(ledger, server.url, settings)
+
+    books = crowd.books(ledger, progress, server.journal)
+    assert server.journal.total == people
+    assert books.count(State.ACCEPTED) == people
+    assert server.journal.calls[POLL] == 2 * people
+
+
+async def test_earlier_operations_are_asked_about_before_anything_new_is_sent(
+    crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = crowd.plan_people(12)
+    settings = RunSettings(workers=2, timeout=5.0)
+    async with Sandbox(latency=0.05) as server:
+        server.everybody = Fault.ACCEPTED_202
+        with monkeypatch.context() as patched:
+            patched.setattr("bulksms.delivery.operation.FIRST_POLL", 100.0)
+            patched.setattr("bulksms.delivery.operation.LONGEST_PAUSE", 100.0)
+            async with crowd.engine(ledger, server.url, settings) as run:
+                working = asyncio.create_task(run.work())
+                await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= 4)
+                run.stop()
+                await working
+        server.everybody = None
+        before = len(server.journal.received)
+
+        progress = await crowd.work(ledger, server.url, settings)
+
+    books = crowd.books(ledger, progress, server.journal)
+    assert books.count(State.ACCEPTED) == 12
+    sends_to_the_second = server.journal.received[before:]
+    assert server.journal.called[0].clock < sends_to_the_second[2].clock
+
+
+@pytest.mark.parametrize("mode", Delivery)
+async def test_an_operation_that_the_server_lost_is_unknown_in_every_mode(mode: Delivery, crowd: "Crowd") -> None:
+    settings = RunSettings(workers=4, timeout=5.0, delivery=mode, poll_timeout=0.3)
+    scripts = {"CN=lost,DC=x": ["202_lost"], "CN=stuck,DC=x": ["202_stuck"], "CN=ok,DC=x": ["ok"]}
+    books = await crowd.told(scripts, settings, between=2)
+    assert books.of("CN=lost,DC=x") == ("unknown", "operation_lost", 1, False)
+    assert books.of("CN=stuck,DC=x") == ("unknown", "operation_lost", 1, False)
+    assert books.of("CN=ok,DC=x") == ("accepted", None, 1, False)
+
+
+async def test_polls_that_meet_trouble_are_repeated(crowd: "Crowd") -> None:
+    """A page, a broken connection, nonsense and a 500 say nothing about the message."""
+    ledger = crowd.plan_people(1)
+    async with Sandbox(slow_sends=SlowSends(polls=1)) as server:
+        server.everybody = Fault.ACCEPTED_202
+        trouble = [Fault.HTML_502, Fault.STATUS_500, Fault.GARBAGE, Fault.UNREADABLE_JSON, Fault.HTML_200]
+        server.trouble[POLL] = [*trouble, Fault.STATUS_429]
+        progress = await crowd.work(ledger, server.url, SETTINGS)
+    books = crowd.books(ledger, progress, server.journal)
+    assert books.count(State.ACCEPTED) == 1
+    assert server.journal.total == 1
+
+
+async def test_a_poll_without_a_right_to_ask_stops_the_run_and_keeps_the_operation(crowd: "Crowd") -> None:
+    ledger = crowd.plan_people(1)
+    async with Sandbox() as server:
+        server.everybody = Fault.ACCEPTED_202
+        server.trouble[POLL] = [Fault.STATUS_401]
+        progress = await crowd.work(ledger, server.url, SETTINGS)
+        assert progress.stopped is Stop.UNAUTHORIZED
+        assert crowd.books(ledger, progress, server.journal).count(State.PROCESSING) == 1
+        progress = await crowd.work(ledger, server.url, SETTINGS)
+    books = crowd.books(ledger, progress, server.journal)
+    assert books.count(State.ACCEPTED) == 1
+    assert server.journal.total == 1
+
+
+async def test_operations_under_way_are_bounded(crowd: "Crowd", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests in flight plus `processing` stay below ten for each worker, however many are slow."""
+    most = 0
+
+    def note(_: "Message", __: "Attempt", ___: State) -> None:
+        nonlocal most
+        most = max(most, run.progress.settled[State.PROCESSING] - run.progress.settled[State.ACCEPTED])
+
+    monkeypatch.setattr("bulksms.delivery.operation.FIRST_POLL", 0.1)
+    ledger = crowd.plan_people(60)
+    async with Sandbox(slow_sends=SlowSends(polls=1)) as server:
+        server.everybody = Fault.ACCEPTED_202
+        settings = RunSettings(workers=2, timeout=5.0)
+        async with crowd.engine(ledger, server.url, settings, on_settled=note) as run:
+            progress = await run.work()
+    assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 60
+    assert 2 < most <= 20

@@ -1,0 +1,99 @@
+"""`Retry-After` is a minimum for its message and holds every worker; no more than N requests are ever in flight."""
+
+import asyncio
+import math
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulksms.config import RunSettings
+from bulksms.delivery.retry import RetryPolicy
+from bulksms.message import State
+from bulksms.sandbox import Fault, FaultPlan, Journal, Sandbox
+
+if TYPE_CHECKING:
+    from bulksms.attempt import Attempt
+    from bulksms.message import Message
+    from tests.engine.conftest import Crowd
+
+PEOPLE = 400
+
+
+def silence(journal: Journal) -> float:
+    """The longest time in which no request came, in seconds."""
+    return max(later - earlier for earlier, later in pairwise(journal.times))
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.STATUS_429_RETRY_AFTER, Fault.STATUS_503_RETRY_AFTER, Fault.STATUS_429_RETRY_DATE]
+)
+async def test_retry_after_is_honoured_and_holds_everybody(fault: Fault, crowd: "Crowd") -> None:
+    people = [f"CN={number},DC=x" for number in range(PEOPLE)]
+    ledger = crowd.plan([(who, "Outage.") for who in people])
+    scripts = FaultPlan.of({people[40]: [fault]})
+    async with Sandbox(faults=scripts, latency=0.002, retry_after=1.0) as server:
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4))
+    books = crowd.books(ledger, progress, server.journal)
+    assert books.count(State.ACCEPTED) == PEOPLE
+    first, second = (entry for entry in server.journal.received if entry.recipient == people[40])
+    if fault is Fault.STATUS_429_RETRY_DATE:
+        assert second.at >= math.ceil(first.at + 1.0) - 0.001
+    else:
+        assert second.clock - first.clock >= 1.0
+    # What was in flight when the answer came may still arrive; after that there is silence.
+    assert silence(server.journal) > 0.8
+
+
+async def test_a_429_without_retry_after_is_its_own_message_s_trouble(
+    crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.999)
+    monkeypatch.setattr("bulksms.engine.run.RetryPolicy", partial(RetryPolicy, base=0.8, cap=0.8))
+    people = [f"CN={number},DC=x" for number in range(PEOPLE)]
+    ledger = crowd.plan([(who, "Outage.") for who in people])
+    async with Sandbox(faults=FaultPlan.of({people[0]: [Fault.STATUS_429]})) as server:
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4))
+    crowd.books(ledger, progress, server.journal)
+    first, second = (entry for entry in server.journal.received if entry.recipient == people[0])
+    assert server.journal.between(first.clock, second.clock) > 20
+
+
+@pytest.mark.parametrize("workers", [1, 3, 16])
+async def test_no_more_than_the_workers_are_in_flight(workers: int, crowd: "Crowd") -> None:
+    people = 20 + 8 * workers
+    ledger = crowd.plan_people(people)
+    async with Sandbox(latency=0.01) as server:
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=workers))
+    assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == people
+    assert 1 <= server.journal.max_in_flight <= workers
+
+
+async def test_there_is_no_task_for_each_row(crowd: "Crowd") -> None:
+    most = 0
+
+    def note(_: "Message", __: "Attempt", ___: State) -> None:
+        nonlocal most
+        most = max(most, len(asyncio.all_tasks()))
+
+    workers = 8
+    ledger = crowd.plan_people(3_000)
+    async with Sandbox(keep_entries=False) as server:
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=workers), on_settled=note)
+    assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 3_000
+    connections = workers + 2
+    assert most <= workers + connections + 12
+
+
+async def test_two_runs_fit_into_one_loop(crowd: "Crowd") -> None:
+    async with Sandbox(latency=0.002) as one, Sandbox(latency=0.002) as other:
+        ledgers = [crowd.plan_people(200, f"{name}.ledger.db") for name in ("one", "other")]
+        async with asyncio.TaskGroup() as tasks:
+            runs = [
+                tasks.create_task(crowd.work(ledger, server.url, RunSettings(workers=8)))
+                for ledger, server in zip(ledgers, (one, other), strict=True)
+            ]
+    for run, ledger, server in zip(runs, ledgers, (one, other), strict=True):
+        assert crowd.books(ledger, run.result(), server.journal).count(State.ACCEPTED) == 200
+        assert server.journal.total == 200

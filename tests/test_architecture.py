@@ -1,0 +1,149 @@
+"""The rooms of the program: imports point downwards, rooms that decide do nothing, and what must start at once does."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import bulksms
+from bulksms.ledger.draft import Draft, DraftRow
+
+PACKAGE = Path(bulksms.__file__).parent
+FLOORS = (
+    {"__main__"},
+    {"cli"},
+    {"__init__"},
+    {"engine", "planning", "follow_up", "report", "sandbox", "directory"},
+    {"adaxes", "ledger", "intake"},
+    {"config", "forecast"},
+    {"delivery", "log"},
+    {"attempt", "errors", "message", "recipient", "version"},
+)
+"""The rooms, the highest floor first. A room imports from floors below its own only, never from its neighbours."""
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+ONLY = {
+    # The stand-in server is the other side of the wire: it must not share the client's mistakes.
+    "sandbox": {"errors", "message"},
+    "report": {"errors", "ledger", "message"},
+    "delivery": {"attempt", "message"},
+    "intake": {"errors", "recipient"},
+    "adaxes": {"attempt", "errors"},
+    "ledger": {"attempt", "errors", "message", "recipient"},
+}
+"""Rooms that need less than their floor allows."""
+
+PURE = ("delivery", "attempt", "errors", "message", "recipient", "version")
+ACTING = frozenset(
+    """aiohttp anyio asyncio concurrent ctypes io logging multiprocessing os pathlib random secrets select selectors
+    shutil signal socket sqlite3 ssl structlog subprocess sys tempfile tenacity threading time urllib""".split()  # noqa: SIM905 - words
+)
+"""What knows a clock, chance, a file, a network or a thread."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name; a package is the module in its `__init__`."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("bulksms", *path.relative_to(PACKAGE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imported(module: str) -> Iterator[str]:
+    """Every module that this one imports, anywhere in its code; of this package the modules themselves."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"{module} imports by a relative name"
+            assert node.level == 0, f"{module} imports by a relative name"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else node.module
+
+
+IMPORTS = {module: set(imported(module)) for module in MODULES}
+OWN = {module: {name for name in names if name.split(".")[0] == "bulksms"} for module, names in IMPORTS.items()}
+
+
+def test_every_room_stands_on_one_floor() -> None:
+    rooms = {room_of(module) for module in MODULES}
+    assert sum(map(len, FLOORS)) == len(FLOOR)
+    assert rooms == set(FLOOR)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards(module: str) -> None:
+    room = room_of(module)
+    for name in OWN[module]:
+        assert name in MODULES
+        other = room_of(name)
+        assert other == room or FLOOR[other] > FLOOR[room], f"{module} imports {name}"
+        assert other == room or other in ONLY.get(room, FLOOR), f"{module} imports {name}"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    TopologicalSorter(OWN).prepare()
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in PURE])
+def test_rooms_that_decide_know_no_clock_no_chance_no_file_and_no_network(module: str) -> None:
+    assert not {name.split(".")[0] for name in IMPORTS[module]} & ACTING
+    calls = [node.func for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call)]
+    named = {call.id for call in calls if isinstance(call, ast.Name)}
+    asked = {call.attr for call in calls if isinstance(call, ast.Attribute)}
+    assert not named & {"open", "print", "input", "exec", "eval"}
+    assert not asked & {"now", "utcnow", "today"}
+
+
+def test_only_the_room_of_the_server_speaks_to_it() -> None:
+    assert {room_of(module) for module, names in IMPORTS.items() if "aiohttp" in names} == {"adaxes", "sandbox"}
+    assert {room_of(module) for module, names in IMPORTS.items() if "sqlite3" in names} == {"ledger"}
+    assert {room_of(module) for module, names in IMPORTS.items() if {"click", "rich"} & names} == {"cli"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_what_it_is_and_is_named_for_it(module: str) -> None:
+    docstring = ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    assert docstring
+    assert module.rpartition(".")[2] not in {"utils", "util", "helpers", "helper", "base", "common", "misc", "tools"}
+
+
+def ledger(folder: Path) -> Path:
+    with Draft(folder / "people.ledger.db") as draft:
+        draft.add([DraftRow(2, "CN=A,DC=x", "dn:cn=a,dc=x", "Hi", "{}", "GSM-7", 1)])
+        draft.index()
+        return draft.keep(source="people.csv", columns=[], fingerprint="", summary="{}", version="1.0")
+
+
+START = """
+import json, sys
+from bulksms.cli import run
+code = run(sys.argv[1:])
+print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
+"""
+SLOW = {"aiohttp", "anyio", "asyncio", "jinja2", "rich", "ssl", "structlog", "tenacity"}
+"""What takes its time to import, and is needed by nobody who only looks."""
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "status --help", "status LEDGER", "status --json LEDGER"])
+def test_who_only_looks_does_not_wait_for_the_engine(arguments: str, tmp_path: Path) -> None:
+    words = [str(ledger(tmp_path)) if word == "LEDGER" else word for word in arguments.split()]
+    done = subprocess.run([sys.executable, "-c", START, *words], capture_output=True, text=True, check=True)
+    code, loaded = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0
+    assert done.stdout
+    assert not SLOW & set(loaded)
