@@ -11,10 +11,14 @@ from bulksms.engine.poller import Poller
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State
 from bulksms.sandbox import Fault, Sandbox, SlowSends
+from bulksms.sandbox.answers import json_answer
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from bulksms.attempt import Attempt
     from bulksms.message import Message
+    from bulksms.sandbox.broken import Broken
     from tests.engine.conftest import Crowd
 
 POLL = "GET /api/runningOperations/"
@@ -24,23 +28,34 @@ POLL = "GET /api/runningOperations/"
 async def test_what_is_in_flight_and_what_is_processing_stays_below_ten_a_worker(
     workers: int, crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also while a poll is under way, which is when a place is free."""
+    """Also while a poll is under way, which is when a place is free.
+
+    The server finishes nothing until the bound was reached and every operation was asked about again after that.
+    """
     monkeypatch.setattr("bulksms.delivery.operation.FIRST_POLL", 0.0)
-    people = 25 * workers
+    people, places = 25 * workers, 9 * workers
     under_way: list[int] = []
+    polls_when_full = 0
 
     def note(_: "Message", __: "Attempt", ___: State) -> None:
         progress = run.progress
         under_way.append(progress.attempts - sum(progress.settled.values()) + progress.settled[State.PROCESSING])
 
+    def poll(name: str) -> "web.Response | Broken":
+        nonlocal polls_when_full
+        polls_when_full += len(server.journal.received) >= places
+        return answer(name) if polls_when_full > 2 * places else json_answer(200, b'{"completed":false}')
+
     ledger = crowd.plan_people(people)
-    async with Sandbox(slow_sends=SlowSends(polls=20 * workers)) as server:
+    async with Sandbox(slow_sends=SlowSends(polls=1)) as server:
         server.everybody = Fault.ACCEPTED_202
+        answer = server._operations.poll
+        monkeypatch.setattr(server._operations, "poll", poll)
         settings = RunSettings(workers=workers, adapt=False, timeout=5.0)
         async with crowd.engine(ledger, server.url, settings, on_settled=note) as run:
             progress = await run.work()
     assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == people
-    assert 8 * workers <= max(under_way) < 10 * workers
+    assert places - 1 <= max(under_way) < 10 * workers
 
 
 async def test_the_operation_is_on_disk_before_anybody_asks_about_it(
