@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
-from bulksms.cli.options import endpoint_options
+from bulksms.cli.options import endpoint_options, setting
 
 
 @click.command("check", epilog="Example: bulksms check 7a4267ce-d354-44e7-8bd6-c681f1284a41 --url https://HOST/restApi")
 @click.argument("recipient", required=False)
 @endpoint_options
-@click.option("--timeout", type=click.FloatRange(0.1, 3600), default=30.0, metavar="S", help="Seconds a step.  [30]")
-@click.option("--number-property", metavar="NAME", help="Property that holds the recipient's number.  [mobile]")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@setting("--timeout", type=click.FloatRange(0.1, 3600), default=30.0, metavar="S", help="Seconds a step.")
+@setting("--number-property", metavar="NAME", help="Property that holds the recipient's number.", otherwise="mobile")
+@setting("--json", "as_json", is_flag=True, help="As one JSON object.")
 def command(recipient: str | None, **values: Any) -> int:  # noqa: ANN401 - the values of the options, by name
     """Reach the server without sending: URL, DNS, TCP, TLS, path, token or log-in, round trip, one line each.
 

@@ -15,6 +15,7 @@ from bulksms.adaxes import Client, ClientSettings, Finding, Step
 from bulksms.cli.console import print_json
 from bulksms.cli.endpoint import EndpointOptions, from_environment
 from bulksms.cli.looking_up import NUMBER_PROPERTY
+from bulksms.cli.setting import on_command_line
 from bulksms.errors import UsageError
 from bulksms.recipient import BadRecipient, parse_recipient
 from bulksms.report.summary import Exit
@@ -27,7 +28,7 @@ def check(recipient: str | None, values: dict[str, Any]) -> int:
     options = EndpointOptions.of(values)
     if options.url is None:
         raise UsageError("There is no URL to check.", hint="Set BULKSMS_URL or --url to https://HOST/restApi.")
-    if recipient is None and values["number_property"] is not None:
+    if recipient is None and on_command_line("number_property"):
         raise UsageError("--number-property is about a recipient, and none is named.", hint="Add its DN, GUID or SID.")
     identifier = None if recipient is None else _identifier(recipient)
     shown = _Shown(options.url, quiet=values["as_json"])

@@ -4,7 +4,7 @@ Law: a secret is never an argument, and goes nowhere but into the credentials.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,10 +13,11 @@ import click
 
 from bulksms.adaxes import AccessToken, Account, Credentials, parse_base_url, parse_proxy, proxy_for
 from bulksms.cli.console import on_terminal
+from bulksms.cli.secret import Files, find_secret
+from bulksms.cli.setting import in_file, on_command_line
 from bulksms.errors import UsageError
 
-SYSTEMD_CREDENTIAL = "bulksms-token"
-"""The name under which a unit hands the token over: `LoadCredential=bulksms-token:/etc/…` (systemd.exec(5))."""
+NOTHING = Files()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,21 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """What the command line said about it."""
+    """What was said about it; `flags` are the secrets' places on the command line, `configured` those in a file."""
 
     url: str | None
-    token_file: Path | None
     ca_file: Path | None
     proxy: str | None
     insecure_http: bool
-    password_file: Path | None = None
+    flags: Files = NOTHING
+    configured: Files = NOTHING
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Take the values of `endpoint_options` together."""
-        names = ("url", "token_file", "ca_file", "proxy", "insecure_http", "password_file")
-        return cls(**{name: values[name] for name in names})
+        names = ("url", "ca_file", "proxy", "insecure_http")
+        flags, configured = (_files(values, said_there) for said_there in (on_command_line, in_file))
+        return cls(**{name: values[name] for name in names}, flags=flags, configured=configured)
 
     def url_or(self, kept: str | None) -> str:
         """The base URL, by default the one that the ledger is bound to. Raises UsageError if there is none."""
@@ -65,57 +67,40 @@ class EndpointOptions:
     def resolve(self, base_url: str, environment: Mapping[str, str]) -> Endpoint:
         """Everything that is needed to connect. Raises UsageError if there is no token and no account."""
         proxy = parse_proxy(self.proxy) if self.proxy else proxy_for(base_url, environment)
-        credentials = find_credentials(self.token_file, self.password_file, environment)
+        credentials = find_credentials(self.flags, environment, self.configured)
         return Endpoint(base_url, credentials, self.ca_file, proxy)
 
 
-def find_credentials(
-    token_file: Path | None, password_file: Path | None, environment: Mapping[str, str]
-) -> Credentials:
-    """The credentials: the first of these that is there, flags before the environment.
+def _files(values: Mapping[str, Any], said_there: Callable[[str], bool]) -> Files:
+    names = ("token_file", "password_file", "username")
+    return Files(*(values[name] if said_there(name) else None for name in names))
 
-    1. `--token-file`, or `--password-file` with BULKSMS_USERNAME; both together are refused
-    2. BULKSMS_TOKEN
-    3. BULKSMS_TOKEN_FILE
-    4. systemd's `$CREDENTIALS_DIRECTORY/bulksms-token`
-    5. BULKSMS_USERNAME with BULKSMS_PASSWORD; at a terminal the password is asked for without echo if it is missing
-    6. at a terminal: the token, asked for without echo
 
-    Raises UsageError if there is nothing, or only half of an account.
+def find_credentials(flags: Files, environment: Mapping[str, str], configured: Files = NOTHING) -> Credentials:
+    """The credentials that `find_secret` finds; `configured` is what a file of settings names.
+
+    At a terminal what is missing is asked for without echo. Raises UsageError if there is nothing, or only half of an
+    account.
     """
-    if token_file is not None and password_file is not None:
-        raise UsageError("Both --token-file and --password-file are given.", hint="Use the token or the account.")
-    if password_file is not None:
-        return _account(_read(password_file, "password").rstrip("\r\n"), environment)
-    if token_file is None:
-        token = environment.get("BULKSMS_TOKEN")
-        if token:
-            return AccessToken(token)
-        token_file = _named_token_file(environment)
-    if token_file is not None:
-        return AccessToken(_read(token_file, "token"))
-    if environment.get("BULKSMS_USERNAME") or environment.get("BULKSMS_PASSWORD"):
-        return _account(environment.get("BULKSMS_PASSWORD"), environment)
-    if on_terminal():
+    secret = find_secret(flags, environment, configured)
+    if secret is None and not on_terminal():
+        raise UsageError(
+            "There is no access token and no account.",
+            hint="Set BULKSMS_TOKEN or --token-file, or BULKSMS_USERNAME with BULKSMS_PASSWORD or --password-file; "
+            "neither is ever an argument, where others can see it.",
+        )
+    if secret is None:
         return AccessToken(_ask("Access token"))
-    raise UsageError(
-        "There is no access token and no account.",
-        hint="Set BULKSMS_TOKEN or --token-file, or BULKSMS_USERNAME with BULKSMS_PASSWORD or --password-file; "
-        "neither is ever an argument, where others can see it.",
-    )
+    value = environment[secret.variable] if secret.variable is not None else None
+    if secret.file is not None:
+        value = _read(secret.file, "token" if secret.is_token else "password").rstrip("\r\n")
+    if secret.is_token:
+        return AccessToken(value or "")
+    name = flags.username or environment.get("BULKSMS_USERNAME") or configured.username
+    return _account(name, value)
 
 
-def _named_token_file(environment: Mapping[str, str]) -> Path | None:
-    if named := environment.get("BULKSMS_TOKEN_FILE"):
-        return Path(named)
-    if folder := environment.get("CREDENTIALS_DIRECTORY"):
-        credential = Path(folder, SYSTEMD_CREDENTIAL)
-        return credential if credential.exists() else None
-    return None
-
-
-def _account(password: str | None, environment: Mapping[str, str]) -> Account:
-    username = environment.get("BULKSMS_USERNAME")
+def _account(username: str | None, password: str | None) -> Account:
     if not username:
         raise UsageError(
             "There is a password and no user name for it.",

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from bulksms.adaxes import ClientSettings
 from bulksms.cli.endpoint import Endpoint, EndpointOptions, from_environment
+from bulksms.cli.setting import on_command_line
 from bulksms.config import RunSettings
 from bulksms.directory import SIZE_LIMIT, Directory, GroupMembers, LookedUp, Settings, connected
 from bulksms.directory.looked_up import Rows
@@ -40,7 +41,9 @@ class LookUpChoice:
         Raises UsageError if they contradict each other, or there is no URL or nobody to ask as. May ask for a token.
         """
         _require_sense(values)
-        if not (values["verify_recipients"] or values["match"] or values["group"]):
+        verify = values["verify_recipients"] and not values.get("sandbox")
+        match = None if values["group"] or values["told_in"] else values["match"]
+        if not (verify or match or values["group"]):
             return None
         options = EndpointOptions.of(values)
         endpoint = from_environment(options, options.url_or(None))
@@ -51,9 +54,9 @@ class LookUpChoice:
         return cls(
             endpoint,
             Settings(client, endpoint.credentials, run.rate),
-            verify=values["verify_recipients"],
+            verify=verify,
             number_property=values["number_property"] or NUMBER_PROPERTY,
-            match=values["match"],
+            match=match,
             groups=values["group"],
             direct_only=values["direct_only"],
             size_limit=values["size_limit"] or SIZE_LIMIT,
@@ -93,25 +96,25 @@ class LookUpChoice:
 def _require_sense(values: dict[str, Any]) -> None:
     """Raises UsageError for an option that could do nothing."""
     for name, option in (("direct_only", "--direct-only"), ("size_limit", "--size-limit")):
-        if values[name] and not values["group"]:
+        if on_command_line(name) and not values["group"]:
             raise UsageError(f"{option} is about the members of a group.", hint="Add --group, or leave it out.")
-    if values["number_property"] and not values["verify_recipients"]:
+    if on_command_line("number_property") and not values["verify_recipients"]:
         raise UsageError(
             "--number-property is about recipients that are verified.", hint="Add --verify-recipients, or leave it out."
         )
-    if values["match"] and (values["group"] or values["told_in"]):
+    if on_command_line("match") and (values["group"] or values["told_in"]):
         raise UsageError("--match is about the names in an input file.", hint="Name the file, or leave --match out.")
-    if values.get("sandbox") and (values["verify_recipients"] or values["match"] or values["group"]):
+    if values.get("sandbox") and (on_command_line("verify_recipients") or values["match"] or values["group"]):
         raise UsageError(
             "The stand-in server of a rehearsal knows nobody, so there is nothing to look up.",
             hint="Rehearse with the file alone; --dry-run looks people up on the real server and sends nothing.",
         )
 
 
-def require_a_use(values: dict[str, Any]) -> None:
+def require_a_use() -> None:
     """Raises UsageError for an option about a server that is not asked anything."""
-    for name in ("token_file", "password_file", "ca_file", "proxy", "insecure_http"):
-        if isinstance(values[name], Path | str) or values[name] is True:
+    for name in ("token_file", "password_file", "username", "ca_file", "proxy", "insecure_http"):
+        if on_command_line(name):
             raise UsageError(
                 f"--{name.replace('_', '-')} is about the server, and a plan asks it only for look-ups.",
                 hint="Add --verify-recipients, --match or --group, or leave it out.",

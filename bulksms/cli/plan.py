@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bulksms.cli.options import FILE, endpoint_options, input_options, input_or_instead, look_up_options, rate
+from bulksms.cli.options import FILE, endpoint_options, input_options, input_or_instead, look_up_options, rate, setting
 
 
 @click.command("plan", epilog="Example: bulksms plan people.csv --text-file outage.txt --ledger outage.ledger.db")
@@ -14,10 +14,10 @@ from bulksms.cli.options import FILE, endpoint_options, input_options, input_or_
 @input_options
 @look_up_options
 @endpoint_options
-@click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="Requests and look-ups at once.  [16]")
-@click.option("--rate", callback=rate, metavar="N", help="Messages and look-ups a second.  [no limit]")
-@click.option("--quiet", "-q", is_flag=True, help="No bar, no preview.")
-@click.option("--json", "as_json", is_flag=True, help="The preview as one JSON object on stdout.")
+@setting("--workers", type=click.IntRange(1, 1024), metavar="N", help="Requests and look-ups at once.", otherwise=16)
+@setting("--rate", callback=rate, metavar="N", help="Messages and look-ups a second.  [no limit]")
+@setting("--quiet", "-q", is_flag=True, help="No bar, no preview.")
+@setting("--json", "as_json", is_flag=True, help="The preview as one JSON object on stdout.")
 def command(input: str | None, ledger: Path | None, **values: Any) -> None:  # noqa: A002, ANN401 - click's names
     """Read and check INPUT (CSV, JSONL, xlsx, or - for standard input), and keep the plan with everything queued.
 

@@ -17,7 +17,7 @@ def plan(source: str | None, ledger: Path | None, values: dict[str, Any]) -> Non
     """`bulksms plan`."""
     choice = InputChoice.of(source, values)
     if choice.look_up is None:
-        require_a_use(values)
+        require_a_use()
     url = None if values["url"] is None else EndpointOptions.of(values).url_or(None)
     path = ledger_for(choice, ledger)
     require_free(path)

@@ -13,6 +13,7 @@ from bulksms.cli import say
 from bulksms.cli.looking_up import LOOK_UP_OPTIONS, LookUpChoice
 from bulksms.cli.preview import left_out, many, show_mistakes, show_warnings
 from bulksms.cli.reading_bar import Reading, look_up_bar, no_bar, no_look_up_bar, reading_bar
+from bulksms.cli.setting import on_command_line
 from bulksms.directory import GroupMembers
 from bulksms.errors import InputRefused, UsageError
 from bulksms.follow_up import ToldPeople, open_earlier, still_living, told_before
@@ -55,13 +56,15 @@ class InputChoice:
         if text is not None and text_file is not None:
             raise UsageError("Both --text and --text-file are given.", hint="Choose one of them.")
         _require_one_source(source, values)
+        one_text = text is not None or text_file is not None
         options = InputOptions(
             format=values["format"],
             encoding=values["encoding"],
             delimiter=values["delimiter"],
             sheet=values["sheet"],
             recipient_column=values["recipient_column"],
-            text_column=values["text_column"],
+            # A column that a file of settings names is not asked for where one text for all was given.
+            text_column=None if one_text and not on_command_line("text_column") else values["text_column"],
             text=_read_text(text_file) if text_file is not None else text,
             no_template=values["no_template"],
             max_segments=values["max_segments"],
@@ -99,7 +102,7 @@ def _require_one_source(source: str | None, values: dict[str, Any]) -> None:
         hint = f"{option} takes the place of an input file; --not-told-in leaves people out of one."
         raise UsageError(f"Both {source} and {option} are given.", hint=hint)
     for name in ("format", "encoding", "delimiter", "sheet", "recipient_column", "text_column"):
-        if values[name] is not None:
+        if on_command_line(name):
             about = f"--{name.replace('_', '-')} is about an input file, and {option} takes its place."
             raise UsageError(about, hint="Leave it out.")
     if values["text"] is None and values["text_file"] is None:
@@ -110,12 +113,12 @@ def _require_one_source(source: str | None, values: dict[str, Any]) -> None:
         )
 
 
-def require_no_input_options(values: dict[str, Any]) -> None:
+def require_no_input_options() -> None:
     """Raises UsageError if an option says how to read an input, where a ledger has been named."""
     names = ("format", "encoding", "delimiter", "sheet", "recipient_column", "text_column", "text", "text_file")
     more = ("no_template", "skip_bad", "rejects", "suppress", "not_told_in", "told_in", "max_segments", "gsm7")
     for name in (*names, *more, *LOOK_UP_OPTIONS):
-        if values[name] not in (None, False, ()):
+        if on_command_line(name):
             raise UsageError(
                 f"--{name.replace('_', '-')} is about an input, and a ledger's messages are planned already.",
                 hint="Leave it out to send the ledger as it was planned, or name the input file with --new.",

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from bulksms.cli.options import FILE, endpoint_options, run_options, talk_options
+from bulksms.cli.options import FILE, endpoint_options, run_options, setting, talk_options
 
 
 @click.command("resume", epilog="Example: bulksms resume people.ledger.db")
 @click.argument("ledger", type=FILE)
 @click.option("--yes", is_flag=True, help="Continue without a question.")
-@click.option("--max-recipients", type=click.IntRange(1), metavar="N", help="Refuse a plan of more.")
+@setting("--max-recipients", type=click.IntRange(1), metavar="N", help="Refuse a plan of more.")
 @endpoint_options
 @run_options
 @talk_options

@@ -11,6 +11,7 @@ from bulksms.cli.options import (
     input_or_instead,
     look_up_options,
     run_options,
+    setting,
     talk_options,
 )
 
@@ -22,8 +23,8 @@ from bulksms.cli.options import (
 @click.option("--ledger", type=FILE, metavar="FILE", help="Name of the ledger.  [INPUT.ledger.db here]")
 @click.option("--new", is_flag=True, help="Start a new ledger, even if this was sent before.")
 @click.option("--yes", is_flag=True, help="Send without a question.")
-@click.option("--max-recipients", type=click.IntRange(1), metavar="N", help="Refuse a plan of more.")
-@click.option("--expect", metavar="FINGERPRINT", help="Refuse a plan that is not the one previewed.")
+@setting("--max-recipients", type=click.IntRange(1), metavar="N", help="Refuse a plan of more.")
+@setting("--expect", metavar="FINGERPRINT", help="Refuse a plan that is not the one previewed.")
 @input_options
 @look_up_options
 @endpoint_options

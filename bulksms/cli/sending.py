@@ -24,6 +24,7 @@ from bulksms.cli.reading import (
 from bulksms.cli.rehearsal import rehearse
 from bulksms.cli.result import print_result, say_what_next
 from bulksms.cli.running import RunRequest, RunResult, run_ledger
+from bulksms.cli.setting import on_command_line
 from bulksms.config import RunSettings
 from bulksms.errors import PlanRefused, UsageError
 from bulksms.ledger.draft import Draft
@@ -108,7 +109,7 @@ def _send_ledger(path: Path, values: dict[str, Any]) -> int:
             "--dry-run, --sandbox and --new need an input file, not a ledger.",
             hint=f"`bulksms status {path}` shows how it stands.",
         )
-    require_no_input_options(values)
+    require_no_input_options()
     with LedgerReader(path) as reader:
         _require_left(path, reader.plan(), reader.standing())
     return _continue(path, values, ask=True)
@@ -154,7 +155,7 @@ def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoi
     if plan.url is not None and url != plan.url:
         raise PlanRefused(
             f"{path} is bound to {plan.url}, not to {url}. Nothing was sent.",
-            hint="Leave --url and BULKSMS_URL out to go on there.",
+            hint="Leave --url, BULKSMS_URL and url in a file of settings out to go on there.",
         )
     kept = runs[-1].settings if runs else plan.settings
     if plan.deadline is not None:
@@ -228,8 +229,15 @@ def _show(preview: Preview, url: str, settings: RunSettings, values: dict[str, A
 
 
 def _settings(kept: dict[str, Any], values: dict[str, Any]) -> RunSettings:
-    flags = {"adapt": False if values["no_adapt"] else None, "keep_going": values["keep_going"] or None}
-    return RunSettings().changed(kept).changed({**values, **flags})
+    """What is kept in the ledger beats the environment and a file of settings, and only a flag beats that."""
+    flags = {name: value for name, value in values.items() if on_command_line(name)}
+    return RunSettings().changed(_said(values)).changed(kept).changed(_said(flags))
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    """Flags that are not set say nothing."""
+    adapt = False if values.get("no_adapt") else None
+    return {**values, "adapt": adapt, "keep_going": values.get("keep_going") or None}
 
 
 def _is_limited(values: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ import trustme
 
 from bulksms.adaxes import AccessToken, Account
 from bulksms.cli.endpoint import Endpoint, find_credentials
+from bulksms.cli.secret import Files
 from bulksms.errors import UsageError
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State
@@ -82,8 +83,8 @@ def test_the_first_credentials_that_are_there_count(tmp_path: Path) -> None:
         "BULKSMS_USERNAME": NAME,
         "BULKSMS_PASSWORD": PASSWORD,
     }
-    assert find_credentials(tmp_path / "token", None, environment) == AccessToken("from-token")
-    assert find_credentials(None, tmp_path / "password", environment) == Account(NAME, "from-password")
+    assert find_credentials(Files(tmp_path / "token", None), environment) == AccessToken("from-token")
+    assert find_credentials(Files(None, tmp_path / "password"), environment) == Account(NAME, "from-password")
     in_turn = [
         ("BULKSMS_TOKEN", AccessToken("from-environment")),
         ("BULKSMS_TOKEN_FILE", AccessToken("from-named")),
@@ -91,21 +92,21 @@ def test_the_first_credentials_that_are_there_count(tmp_path: Path) -> None:
         ("BULKSMS_USERNAME", Account(NAME, PASSWORD)),
     ]
     for name, expected in in_turn:
-        assert find_credentials(None, None, environment) == expected
+        assert find_credentials(Files(), environment) == expected
         del environment[name]
     with pytest.raises(UsageError, match="a password and no user name"):
-        find_credentials(None, None, environment)
+        find_credentials(Files(), environment)
     with pytest.raises(UsageError, match="no access token and no account"):
-        find_credentials(None, None, {"CREDENTIALS_DIRECTORY": str(tmp_path / "nothing")})
+        find_credentials(Files(), {"CREDENTIALS_DIRECTORY": str(tmp_path / "nothing")})
     with pytest.raises(UsageError, match="Both --token-file and --password-file"):
-        find_credentials(tmp_path / "token", tmp_path / "password", {})
+        find_credentials(Files(tmp_path / "token", tmp_path / "password"), {})
     with pytest.raises(UsageError, match="The user name or the password is empty"):
-        find_credentials(None, None, {"BULKSMS_USERNAME": NAME})
+        find_credentials(Files(), {"BULKSMS_USERNAME": NAME})
 
 
 def test_a_password_is_taken_as_it_is_but_for_the_line_end(tmp_path: Path) -> None:
     (tmp_path / "password").write_bytes(b"  blanks count \r\n")
-    credentials = find_credentials(None, tmp_path / "password", {"BULKSMS_USERNAME": NAME})
+    credentials = find_credentials(Files(None, tmp_path / "password"), {"BULKSMS_USERNAME": NAME})
     assert credentials == Account(NAME, "  blanks count ")
     assert "blanks" not in repr(credentials) + repr(Endpoint("https://x", credentials))
     assert Endpoint("https://x", credentials).account == NAME
@@ -117,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_named_without_its_content(tmp_path: Path,
     if content is not None:
         (tmp_path / "password").write_bytes(content)
     with pytest.raises(UsageError, match=r"The password file .* cannot be read") as refused:
-        find_credentials(None, tmp_path / "password", {"BULKSMS_USERNAME": NAME})
+        find_credentials(Files(None, tmp_path / "password"), {"BULKSMS_USERNAME": NAME})
     assert refused.value.__cause__ is None
     assert "secret" not in str(refused.value)
 
