@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, str] = {
     "report": "Tell of each message: table, CSV or JSONL.",
     "check": "Reach the server, TLS, token and path without sending.",
     "verify": "Check a ledger's integrity and the laws that can be seen in it.",
+    "config": "Show each setting and where it came from.",
+    "completion": "Print what lets a shell complete the commands and options.",
     "sandbox": "Run the stand-in server on loopback.",
 }
 """Each command and what it does, in the order of the help."""

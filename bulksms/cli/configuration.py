@@ -113,8 +113,12 @@ def _one(kind: Kind, value: object, file: Path, name: str) -> object:
             )
         case (Kind.WHOLE | Kind.NUMBER, int()) | (Kind.TEXT, str()):
             return value
-        case (Kind.TEXT, int() | float() | datetime() | time()):
-            return value.isoformat() if isinstance(value, datetime | time) else str(value)
+        case (Kind.TEXT, int() | float()):
+            return str(value)
+        case (Kind.TEXT, datetime()):
+            return value.isoformat()
+        case (Kind.TEXT, time()):
+            return value.isoformat(timespec="minutes")
         case (Kind.FILE, str()):
             return str(file.parent / value)
     raise UsageError(f"{file}: {name} must be {kind.value}, not {_what(value)}.", hint=LIST)

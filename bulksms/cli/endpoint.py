@@ -4,7 +4,7 @@ Law: a secret is never an argument, and goes nowhere but into the credentials.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -50,7 +50,7 @@ class EndpointOptions:
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Take the values of `endpoint_options` together."""
         names = ("url", "ca_file", "proxy", "insecure_http")
-        flags, configured = (_files(values, said_there) for said_there in (on_command_line, in_file))
+        flags, configured = Files.of(values, on_command_line), Files.of(values, in_file)
         return cls(**{name: values[name] for name in names}, flags=flags, configured=configured)
 
     def url_or(self, kept: str | None) -> str:
@@ -69,11 +69,6 @@ class EndpointOptions:
         proxy = parse_proxy(self.proxy) if self.proxy else proxy_for(base_url, environment)
         credentials = find_credentials(self.flags, environment, self.configured)
         return Endpoint(base_url, credentials, self.ca_file, proxy)
-
-
-def _files(values: Mapping[str, Any], said_there: Callable[[str], bool]) -> Files:
-    names = ("token_file", "password_file", "username")
-    return Files(*(values[name] if said_there(name) else None for name in names))
 
 
 def find_credentials(flags: Files, environment: Mapping[str, str], configured: Files = NOTHING) -> Credentials:

@@ -26,6 +26,18 @@ setting = partial(click.option, cls=Setting)
 """An option that `BULKSMS_<NAME>` and a file may give, too."""
 
 
+config_option = click.option(
+    "--config",
+    type=FILE,
+    envvar="BULKSMS_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=read_settings,
+    metavar="FILE",
+    help="File of settings, such as workers = 32.  [bulksms.toml, if it is here]",
+)
+
+
 def _all_of(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
     return lambda function: reduce(lambda decorated, option: option(decorated), reversed(options), function)
 
@@ -137,16 +149,7 @@ def endpoint_options(function: Function) -> Function:
         setting("--ca-file", type=FILE, metavar="FILE", help="More certificate authorities (PEM)."),
         setting("--proxy", metavar="URL", help="Proxy.  [HTTPS_PROXY, NO_PROXY]"),
         setting("--insecure-http", is_flag=True, help="Allow http:// to another host than this one."),
-        click.option(
-            "--config",
-            type=FILE,
-            envvar="BULKSMS_CONFIG",
-            is_eager=True,
-            expose_value=False,
-            callback=read_settings,
-            metavar="FILE",
-            help="File of settings, such as workers = 32.  [bulksms.toml, if it is here]",
-        ),
+        config_option,
     )(function)
 
 

@@ -4,9 +4,10 @@ Laws: the command line beats the environment, which beats the file of settings; 
 Only `bulksms.cli.endpoint` reads what is found here; a secret's value is never shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from bulksms.errors import UsageError
 
@@ -22,15 +23,26 @@ class Files:
     password: Path | None = None
     username: str | None = None
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any], said_there: Callable[[str], bool]) -> Self:
+        """Those of a command's values that were said in that place."""
+        names = ("token_file", "password_file", "username")
+        return cls(*(values[name] if said_there(name) else None for name in names))
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Where it is: a file, or a variable of the environment; neither is a question at the terminal."""
+    """Where it is: a file, or a variable of the environment; if it is neither, the terminal is asked."""
 
     is_token: bool
     said_by: str
     file: Path | None = None
     variable: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        return "access token" if self.is_token else "account"
 
 
 def find_secret(flags: Files, environment: Mapping[str, str], configured: Files) -> Secret | None:

@@ -49,20 +49,19 @@ class Setting(click.Option):
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """The place where a wrong value stands, which is not always the command line."""
-        if ctx is not None and self.source(ctx) is not None:
-            return f"{self.source(ctx)}"
-        return super().get_error_hint(ctx)
+        origin = None if ctx is None else self.origin(ctx)
+        if origin is None:
+            return super().get_error_hint(ctx)
+        return f"'{origin}'" if origin in (self.envvar, f"--{self.key}") else f"'{self.key}' in {origin}"
 
-    def source(self, context: click.Context) -> str | None:
+    def origin(self, context: click.Context) -> str | None:
         """Where the value was given: the option, the variable, or the file; None for the default."""
         source = context.get_parameter_source(self.name or "")
         if source is ParameterSource.COMMANDLINE:
             return f"--{self.key}"
         if source is ParameterSource.ENVIRONMENT:
             return str(self.envvar)
-        if source is ParameterSource.DEFAULT_MAP:
-            return f"{self.key} in {context.meta[_READ]}"
-        return None
+        return str(context.meta[_READ]) if source is ParameterSource.DEFAULT_MAP else None
 
 
 def on_command_line(name: str) -> bool:
@@ -73,6 +72,11 @@ def on_command_line(name: str) -> bool:
 def in_file(name: str) -> bool:
     """Whether it is the file of settings that gave the parameter."""
     return click.get_current_context().get_parameter_source(name) is ParameterSource.DEFAULT_MAP
+
+
+def file_read(context: click.Context) -> Path | None:
+    """The file of settings that was read, if one was."""
+    return context.meta.get(_READ)
 
 
 def options_of_all(group: click.Group) -> Iterator[click.Option]:
