@@ -1,7 +1,8 @@
-"""The log: one event for each thing that happened, told with a row's number, never with a name or a text.
+"""The log: one event for each thing that happened, told with a row's number, never with a text.
 
-Law: a library leaves the configuration of logging to its caller, so these are events of the standard logger `bulksms`
-and go nowhere until somebody listens.
+Laws: a library leaves the configuration of logging to its caller, so these are events of the standard logger `bulksms`
+and go nowhere until somebody listens. They carry no names either, until somebody sets the level of the logger
+`bulksms.recipients` to DEBUG.
 """
 
 import logging
@@ -11,6 +12,8 @@ import structlog
 
 _standard = logging.getLogger("bulksms")
 _standard.addHandler(logging.NullHandler())
+_recipients = _standard.getChild("recipients")
+_recipients.setLevel(logging.CRITICAL)
 
 log = cast(
     "structlog.stdlib.BoundLogger",
@@ -31,3 +34,8 @@ log = cast(
 def tells_messages() -> bool:
     """Whether anybody wants to hear of every single message: asked before the event is put together."""
     return _standard.isEnabledFor(logging.DEBUG)
+
+
+def named(recipient: str) -> dict[str, str]:
+    """The recipient as a value of an event, if somebody asked for names; else nothing."""
+    return {"recipient": recipient} if _recipients.isEnabledFor(logging.DEBUG) else {}

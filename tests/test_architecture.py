@@ -19,7 +19,7 @@ FLOORS = (
     {"cli"},
     {"__init__"},
     {"engine", "planning", "follow_up", "report", "sandbox", "directory"},
-    {"adaxes", "ledger", "intake"},
+    {"adaxes", "claims", "ledger", "intake"},
     {"config", "forecast"},
     {"delivery", "log"},
     {"attempt", "errors", "message", "recipient", "version"},

@@ -61,8 +61,8 @@ SETTINGS: Mapping[str, Setting] = {name: _as_written(setting) for name, setting 
 def config(ledger: Path | None, **values: Any) -> None:  # noqa: ANN401 - the values of every setting, by name
     """Show each setting and where it came from: an option, a variable of the environment, a file, or the default.
 
-    With options, what they would change. With a LEDGER, what `bulksms resume LEDGER` would use: what is kept there beats
-    environment and file. Of secrets only the place is shown.
+    With options, what they would change. With a LEDGER, what `bulksms resume LEDGER` would use, for what is kept there
+    beats environment and file. Of secrets only the place is shown.
     """
     context = click.get_current_context()
     shown = {name: _shown(setting, values[setting.name or ""], context) for name, setting in SETTINGS.items()}
@@ -103,7 +103,9 @@ def _kept(ledger: Path) -> dict[str, Shown]:
         kept["no_adapt"] = not kept["adapt"]
     if "deadline" in kept:
         after, at = kept["deadline"].get("after"), plan.deadline
-        kept["deadline"] = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at else after and f"{after:g}s"
+        kept["deadline"] = (
+            datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at else after and f"{after:g}s"
+        )
     if plan.url is not None:
         kept["url"] = plan.url
     names = {setting.name: name for name, setting in SETTINGS.items()}

@@ -10,8 +10,11 @@ import structlog
 from bulksms.errors import UsageError
 
 
-def configure(level: str, form: str, file: Path | None) -> None:
-    """Listen to the logger `bulksms`. Raises UsageError if the file cannot be written."""
+def configure(level: str, form: str, file: Path | None, *, recipients: bool = False) -> None:
+    """Listen to the logger `bulksms`; `recipients` lets events name them.
+
+    Raises UsageError if the file cannot be written.
+    """
     if form == "json":
         renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
@@ -27,6 +30,7 @@ def configure(level: str, form: str, file: Path | None) -> None:
         earlier.close()
     logger.handlers = [handler]
     logger.setLevel(level.upper())
+    logger.getChild("recipients").setLevel(logging.DEBUG if recipients else logging.CRITICAL)
     logger.propagate = False
 
 

@@ -111,17 +111,22 @@ def _result(request: RunRequest, progress: Progress, listening: Stopping) -> Run
     return RunResult(summary, code, progress.why, progress.hint)
 
 
-def _record(request: RunRequest) -> RunRecord:
+def operator() -> tuple[str, str]:
+    """The operating-system user and the host of this process."""
     try:
-        user = getpass.getuser()
+        return getpass.getuser(), socket.gethostname()
     except (OSError, KeyError, ImportError):  # no such account, or no such module on Windows
-        user = "unknown"
+        return "unknown", socket.gethostname()
+
+
+def _record(request: RunRequest) -> RunRecord:
+    user, host = operator()
     settings = {**request.settings.as_dict(), "account": request.endpoint.account, **(request.extra or {})}
     return RunRecord(
         url=request.endpoint.base_url,
         version=VERSION,
         user=user,
-        host=socket.gethostname(),
+        host=host,
         process=os.getpid(),
         settings=json.dumps(settings),
         confirmed_by=request.confirmed_by,

@@ -21,7 +21,7 @@ from bulksms.cli.options import (
 @click.option("--dry-run", is_flag=True, help="Do everything but send; no file is left behind.")
 @click.option("--sandbox", is_flag=True, help="Rehearse: send to a stand-in server inside this process.")
 @click.option("--ledger", type=FILE, metavar="FILE", help="Name of the ledger.  [INPUT.ledger.db here]")
-@click.option("--new", is_flag=True, help="Start a new ledger, even if this was sent before.")
+@click.option("--new", is_flag=True, help="Start anew, even if the same was sent before.")
 @click.option("--yes", is_flag=True, help="Send without a question.")
 @setting("--max-recipients", type=click.IntRange(1), metavar="N", help="Refuse a plan of more.")
 @setting("--expect", metavar="FINGERPRINT", help="Refuse a plan that is not the one previewed.")

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bulksms.claims import Claim
 from bulksms.cli import logs, say
 from bulksms.cli.asking import confirm, confirm_after_canary, confirm_after_test, require_limits
 from bulksms.cli.awake import kept_awake
+from bulksms.cli.claiming import claim, claim_of, require_unclaimed
 from bulksms.cli.console import on_terminal, print_json, unbroken_pipe
 from bulksms.cli.endpoint import Endpoint, EndpointOptions, from_environment
 from bulksms.cli.preview import echo, print_preview_json, show_left, show_preview
@@ -26,9 +28,9 @@ from bulksms.cli.result import print_result, say_what_next
 from bulksms.cli.running import RunRequest, RunResult, run_ledger
 from bulksms.cli.setting import on_command_line
 from bulksms.config import RunSettings
-from bulksms.errors import PlanRefused, UsageError
+from bulksms.errors import BulksmsError, PlanRefused, UsageError
 from bulksms.ledger.draft import Draft
-from bulksms.ledger.file import is_ledger
+from bulksms.ledger.file import is_ledger, remove
 from bulksms.ledger.reader import LedgerReader, Plan, Standing
 from bulksms.message import State
 from bulksms.planning import Preview
@@ -40,7 +42,7 @@ STALE_AFTER = 3_600.0
 
 def send(source: str | None, values: dict[str, Any]) -> int:
     """`bulksms send`; the exit code."""
-    logs.configure(values["log_level"], values["log_format"], values["log_file"])
+    _configure_log(values)
     if source not in (None, "-") and is_ledger(Path(str(source))):
         return _send_ledger(Path(str(source)), values)
     choice = InputChoice.of(source, values)
@@ -60,15 +62,22 @@ def send(source: str | None, values: dict[str, Any]) -> int:
         require_limits(
             preview.to_send, preview.fingerprint, max_recipients=values["max_recipients"], expect=values["expect"]
         )
+        require_unclaimed(claim_of(path, preview.fingerprint, None, url, preview.to_send), values)
         endpoint = from_environment(endpoint_options, url) if choice.look_up is None else choice.look_up.endpoint
         confirmed_by = confirm(preview.to_send, url, yes=values["yes"], limited=_is_limited(values))
         keep(draft, preview)
-    return _run(_request(path, endpoint, settings, confirmed_by, values), values)
+    request = _request(path, endpoint, settings, confirmed_by, values)
+    try:
+        _claim(request, values)
+    except BulksmsError:
+        remove(path)
+        raise
+    return _run(request, values)
 
 
 def resume(path: Path, values: dict[str, Any]) -> int:
     """`bulksms resume`; the exit code."""
-    logs.configure(values["log_level"], values["log_format"], values["log_file"])
+    _configure_log(values)
     with LedgerReader(path) as reader:
         left = reader.standing().left
     if not left:
@@ -79,6 +88,15 @@ def resume(path: Path, values: dict[str, Any]) -> int:
         # Why the last run stopped says nothing any more: a script that repeats this until it succeeds has to end.
         return replace(summary, stopped=None).exit_code
     return _continue(path, values, ask=False)
+
+
+def _configure_log(values: dict[str, Any]) -> None:
+    if on_command_line("log_recipients") and values["log_level"] != "debug":
+        raise UsageError(
+            "--log-recipients is about the events of single messages, which are told on the level debug only.",
+            hint="Add --log-level debug, or leave it out.",
+        )
+    logs.configure(values["log_level"], values["log_format"], values["log_file"], recipients=values["log_recipients"])
 
 
 def _dry_run(choice: InputChoice, values: dict[str, Any]) -> int:
@@ -104,9 +122,9 @@ def _dry_run(choice: InputChoice, values: dict[str, Any]) -> int:
 
 
 def _send_ledger(path: Path, values: dict[str, Any]) -> int:
-    if values["dry_run"] or values["sandbox"] or values["new"]:
+    if values["dry_run"] or values["sandbox"]:
         raise UsageError(
-            "--dry-run, --sandbox and --new need an input file, not a ledger.",
+            "--dry-run and --sandbox need an input file, not a ledger.",
             hint=f"`bulksms status {path}` shows how it stands.",
         )
     require_no_input_options()
@@ -164,6 +182,7 @@ def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoi
     require_limits(
         standing.left, plan.fingerprint, max_recipients=values["max_recipients"], expect=values.get("expect")
     )
+    require_unclaimed(_claim_of(path, url), values)
     endpoint = endpoint or from_environment(endpoint_options, url)
     if ask or (on_terminal() and _is_stale(last_attempt)):
         if not values["quiet"]:
@@ -173,7 +192,20 @@ def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoi
         confirmed_by = confirm(standing.left, url, yes=values["yes"], limited=_is_limited(values))
     else:
         confirmed_by = "resume"
-    return _run(_request(path, endpoint, settings, confirmed_by, values), values)
+    request = _request(path, endpoint, settings, confirmed_by, values)
+    _claim(request, values)
+    return _run(request, values)
+
+
+def _claim(request: RunRequest, values: dict[str, Any]) -> None:
+    """From here on the plan is this ledger's. Raises PlanRefused if another one was first."""
+    claim(_claim_of(request.ledger, request.endpoint.base_url), values)
+
+
+def _claim_of(path: Path, url: str) -> Claim:
+    with LedgerReader(path) as reader:
+        plan = reader.plan()
+    return claim_of(path, plan.fingerprint, plan.identity, url, plan.summary.get("to_send", 0))
 
 
 def _request(

@@ -44,8 +44,14 @@ class Setting(click.Option):
     def _kind(self) -> Kind:
         if self.is_flag:
             return Kind.TRUTH
-        kinds = {click.IntRange: Kind.WHOLE, click.FloatRange: Kind.NUMBER, click.Path: Kind.FILE}
-        return next((kind for of, kind in kinds.items() if isinstance(self.type, of)), Kind.TEXT)
+        match self.type:
+            case click.IntRange():
+                return Kind.WHOLE
+            case click.FloatRange():
+                return Kind.NUMBER
+            case click.Path():
+                return Kind.FILE
+        return Kind.TEXT
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """The place where a wrong value stands, which is not always the command line."""

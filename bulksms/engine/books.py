@@ -16,7 +16,7 @@ from bulksms.delivery.outcome import classify
 from bulksms.delivery.retry import Decision, decide_interrupted
 from bulksms.engine.progress import Progress
 from bulksms.ledger.writer import LedgerWriter, Settlement
-from bulksms.log import log, tells_messages
+from bulksms.log import log, named, tells_messages
 from bulksms.message import Message, State
 
 OnSettled = Callable[[Message, Attempt, State], None]
@@ -121,6 +121,7 @@ class Books:
             log.debug(
                 "message settled",
                 row=message.row,
+                **named(message.recipient),
                 state=decision.state.value,
                 reason=decision.reason and decision.reason.value,
                 attempts=message.attempts,
@@ -131,4 +132,4 @@ class Books:
             try:
                 self._on_settled(message, attempt, decision.state)
             except Exception:  # noqa: BLE001 - a caller's hook must not lose evidence
-                log.exception("hook failed", row=message.row)
+                log.exception("hook failed", row=message.row, **named(message.recipient))

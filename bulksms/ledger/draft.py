@@ -256,9 +256,9 @@ class Draft:
         with file.speaking_of(self._path):
             self.connection.execute("BEGIN")
             self.connection.execute(
-                "INSERT INTO plan (created_at, version, input, columns, fingerprint, summary, settings) "
-                "VALUES (?, ?, ?, ?, ?, ?, '{}')",
-                (timestamp(), version, source, json.dumps(columns), fingerprint, summary),
+                "INSERT INTO plan (created_at, version, input, columns, fingerprint, identity, summary, settings) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, '{}')",
+                (timestamp(), version, source, json.dumps(columns), fingerprint, secrets.token_hex(16), summary),
             )
             self.connection.execute(
                 "UPDATE tally SET messages = (SELECT COUNT(*) FROM message WHERE state = tally.name) "

@@ -26,6 +26,8 @@ class Plan:
     input: str
     columns: tuple[str, ...]
     fingerprint: str
+    identity: str
+    """Its own from the moment it was made, wherever the file goes: two ledgers of the same messages differ in it."""
     summary: dict[str, Any]
     settings: dict[str, Any]
     url: str | None
@@ -150,11 +152,11 @@ class LedgerReader:
         """What was planned."""
         with file.speaking_of(self.path):
             row = self._connection.execute(
-                "SELECT created_at, input, columns, fingerprint, summary, settings, url, deadline FROM plan"
+                "SELECT created_at, input, columns, fingerprint, identity, summary, settings, url, deadline FROM plan"
             ).fetchone()
-        created_at, source, columns, fingerprint, summary, settings, url, deadline = row
+        created_at, source, columns, fingerprint, identity, summary, settings, url, deadline = row
         kept = (json.loads(summary), json.loads(settings), url, deadline)
-        return Plan(created_at, source, tuple(json.loads(columns)), fingerprint, *kept)
+        return Plan(created_at, source, tuple(json.loads(columns)), fingerprint, identity, *kept)
 
     def runs(self) -> list[Run]:
         """Every run on this ledger, the first one first. `elapsed_seconds` and `settled` are None until it ends."""

@@ -20,6 +20,7 @@ CREATE TABLE plan (
     input TEXT NOT NULL,
     columns TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
+    identity TEXT NOT NULL,
     summary TEXT NOT NULL,
     settings TEXT NOT NULL,
     url TEXT,

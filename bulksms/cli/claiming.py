@@ -1,0 +1,93 @@
+"""Claiming: the same plan is not started a second time from another ledger, unless a person says so with `--new`.
+
+Laws: looked at before a person is asked, claimed after that and before the first request. This user's own record must
+not keep an alert from going out when it cannot be written; a folder that was named with `--claims` has to hold.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bulksms.claims import Claim, Claims
+from bulksms.cli import say
+from bulksms.cli.result import quoted
+from bulksms.cli.running import operator
+from bulksms.errors import PlanRefused, UsageError
+
+Answer = TypeVar("Answer")
+
+
+def own_record() -> Path:
+    """Where this user's record of what was started lies on this machine."""
+    from platformdirs import user_state_path  # noqa: PLC0415 - needed for sending only
+
+    return user_state_path("bulksms", appauthor=False) / "started"
+
+
+def claim_of(ledger: Path, fingerprint: str, identity: str | None, url: str, messages: int) -> Claim:
+    """What would be claimed for this ledger."""
+    user, host = operator()
+    return Claim(fingerprint, url, identity, str(ledger.absolute()), user, host, messages)
+
+
+def require_unclaimed(own: Claim, values: dict[str, Any]) -> None:
+    """Raises PlanRefused if another ledger has started the same plan, UsageError if `--claims` cannot be looked at."""
+    if values.get("new"):
+        return
+    for against in (_of_this_user(lambda claims: claims.against(own)), _shared(values, lambda it: it.against(own))):
+        if against is not None:
+            raise _refusal(against, own)
+
+
+def claim(own: Claim, values: dict[str, Any]) -> None:
+    """Claim the plan for this ledger. Raises PlanRefused if another one was first, UsageError as above."""
+    in_spite = bool(values.get("new"))
+    shared = _shared(values, lambda claims: claims.make(own, in_spite=in_spite))
+    if shared is not None and not in_spite:
+        raise _refusal(shared, own)
+    recorded = _of_this_user(lambda claims: claims.make(own, in_spite=in_spite))
+    if recorded is not None and not in_spite:
+        raise _refusal(recorded, own)
+    for against in dict.fromkeys(str(it) for it in (shared, recorded) if it is not None):
+        say(f"The same messages were started from {against}; --new sends them all the same.")
+
+
+def _of_this_user(look: Callable[[Claims], Answer]) -> Answer | None:
+    """Ask this user's record; if that cannot be, it is said, and nothing else."""
+    try:
+        folder = own_record()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        claims = Claims(folder)
+        claims.forget_old()
+        return look(claims)
+    except OSError as error:
+        say(f"warning: this user's record of what was sent cannot be used ({error.filename}: {error.strerror}).")
+        return None
+
+
+def _shared(values: dict[str, Any], look: Callable[[Claims], Answer]) -> Answer | None:
+    folder = values.get("claims")
+    if folder is None:
+        return None
+    try:
+        if not folder.is_dir():
+            raise NotADirectoryError(0, "it is no folder that is there")
+        return look(Claims(folder, mode=0o666))
+    except OSError as error:
+        raise UsageError(
+            f"The claims in {folder} cannot be used: {error.strerror}. Nothing was sent.",
+            hint="--claims names a folder that every machine can reach and write to; leave it out to go without.",
+        ) from error
+
+
+def _refusal(against: Claim, own: Claim) -> PlanRefused:
+    look = f"`bulksms status {quoted(against.ledger)}` shows how far that is, `bulksms resume` goes on with it"
+    if against.host == own.host and not Path(against.ledger).exists():
+        look = "That ledger is gone, and with it who was told"
+    again = (
+        f"`bulksms send {quoted(own.ledger)} --new` sends from this one" if own.identity else "--new sends everything"
+    )
+    return PlanRefused(
+        f"The same {against.messages:,} messages to {against.url} were started from {against}. Nothing was sent.",
+        hint=f"{look}; {again} all the same.",
+    )
