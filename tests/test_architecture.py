@@ -139,7 +139,18 @@ SLOW = {"aiohttp", "anyio", "asyncio", "jinja2", "rich", "ssl", "structlog", "te
 """What takes its time to import, and is needed by nobody who only looks."""
 
 
-@pytest.mark.parametrize("arguments", ["--help", "--version", "status --help", "status LEDGER", "status --json LEDGER"])
+LOOKS = [
+    "--help",
+    "--version",
+    "status --help",
+    "status LEDGER",
+    "status --json LEDGER",
+    "config",
+    "config --json LEDGER",
+]
+
+
+@pytest.mark.parametrize("arguments", [*LOOKS, "completion bash", "completion powershell"])
 def test_who_only_looks_does_not_wait_for_the_engine(arguments: str, tmp_path: Path) -> None:
     words = [str(ledger(tmp_path)) if word == "LEDGER" else word for word in arguments.split()]
     done = subprocess.run([sys.executable, "-c", START, *words], capture_output=True, text=True, check=True)
@@ -147,3 +158,22 @@ def test_who_only_looks_does_not_wait_for_the_engine(arguments: str, tmp_path: P
     assert code == 0
     assert done.stdout
     assert not SLOW & set(loaded)
+
+
+COMPLETE = """
+import json, os, sys
+from bulksms.cli import run
+os.environ.update(_BULKSMS_COMPLETE="bash_complete", COMP_WORDS=sys.argv[1], COMP_CWORD=sys.argv[2])
+try:
+    run([])
+finally:
+    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", ["bulksms s", "bulksms send --w", "bulksms config --w"])
+def test_nobody_waits_for_the_engine_at_the_tab_key(words: str) -> None:
+    command = [sys.executable, "-c", COMPLETE, words, str(words.count(" "))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("plain,")
+    assert not SLOW & set(json.loads(done.stderr.splitlines()[-1]))

@@ -80,9 +80,11 @@ def _of_an_account(environment: Mapping[str, str], configured: Files) -> Secret 
         return _password(environment, configured)
     if configured.token is not None:
         return Secret(is_token=True, said_by="token-file", file=configured.token)
-    if configured.password is not None or environment.get("BULKSMS_USERNAME") or configured.username:
-        return _password(environment, configured) or Secret(is_token=False, said_by="BULKSMS_USERNAME")
-    return None
+    if configured.password is not None:
+        return _password(environment, configured)
+    if environment.get("BULKSMS_USERNAME"):
+        return Secret(is_token=False, said_by="BULKSMS_USERNAME")
+    return None if configured.username is None else Secret(is_token=False, said_by="username")
 
 
 def _token(environment: Mapping[str, str]) -> Secret | None:

@@ -156,7 +156,7 @@ def _require_left(path: Path, plan: Plan, standing: Standing) -> None:
         raise PlanRefused(
             f"{plan.input} was already sent to {standing.counts[State.ACCEPTED]:,} on {plan.created_at[:10]}, "
             "nothing sent now.",
-            hint=f"`bulksms status {path}` shows it; --new sends everything again from a new ledger.",
+            hint=f"`bulksms status {path}` shows it; name the input with --new to send all of it from a new ledger.",
         )
 
 

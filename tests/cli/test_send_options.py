@@ -124,7 +124,7 @@ def test_a_ledger_as_argument_starts_its_plan(desk: "Desk") -> None:
     assert desk("send", "people.ledger.db", "--yes").code == 3
 
 
-@pytest.mark.parametrize("option", ["--dry-run", "--sandbox", "--new"])
+@pytest.mark.parametrize("option", ["--dry-run", "--sandbox"])
 def test_what_needs_an_input_is_refused_for_a_ledger(option: str, desk: "Desk") -> None:
     desk.people(1)
     desk("plan", "people.csv")
@@ -487,6 +487,20 @@ def test_the_log_tells_rows_and_never_names_texts_or_tokens(desk: "Desk") -> Non
     everything = (desk.folder / "run.log").read_text()
     assert "Person" not in everything
     assert "Outage" not in everything
+
+
+def test_log_recipients_names_them_and_still_no_text(desk: "Desk") -> None:
+    desk.server()
+    desk.people(3)
+    log = ("--log-file", "run.log", "--log-format", "json")
+    said = desk(*SEND, "--log-recipients", *log)
+    assert said.code == 2
+    assert "Add --log-level debug" in said.err
+    assert desk(*SEND, "--log-level", "debug", "--log-recipients", *log).code == 0
+    events = [json.loads(line) for line in (desk.folder / "run.log").read_text().splitlines()]
+    named = {event["recipient"]: event["row"] for event in events if event["event"] == "message settled"}
+    assert named == {f"CN=Person {number} ,DC=example,DC=com": number + 2 for number in range(3)}
+    assert "Outage" not in (desk.folder / "run.log").read_text()
 
 
 def test_log_level_and_format_decide_what_stands_on_stderr(desk: "Desk") -> None:

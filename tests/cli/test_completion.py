@@ -1,0 +1,132 @@
+"""Completion: what each shell shows when the person presses the Tab key, from the script that the program prints."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulksms.cli import COMMANDS
+from bulksms.cli.completion import SHELLS
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Desk
+
+PROGRAM = f'#!/bin/sh\nexec "{sys.executable}" -m bulksms "$@"\n'
+Complete = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def path(desk: "Desk", tmp_path: Path) -> str:
+    """Where a shell finds the program, and a folder whose file of settings is of no use."""
+    desk.write("bulksms.toml", "no toml")
+    program = tmp_path / "bin" / "bulksms"
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    return os.pathsep.join([str(program.parent), os.environ["PATH"]])
+
+
+def run(path: str, *command: str, **variables: str) -> str:
+    environment = os.environ | {"PATH": path} | variables
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def in_bash(path: str) -> Complete:
+    def complete(line: str) -> list[str]:
+        script = f"""
+            source <(bulksms completion bash)
+            COMP_WORDS=({line} {'""' if line.endswith(" ") else ""})
+            COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+            $(complete -p bulksms | grep -o '_[a-z_]*') bulksms
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        return run(path, "bash", "--norc", "-c", script).split()
+
+    return complete
+
+
+def in_zsh(path: str) -> Complete:
+    """The completion's own function, with zsh's functions that would draw on a screen told to print."""
+
+    def complete(line: str) -> list[str]:
+        script = f"""
+            compdef() {{ function_name=$1 }}
+            compadd() {{ print -l -- $completions }}
+            _describe() {{ print -l -- ${{completions_with_descriptions%%:*}} }}
+            source <(bulksms completion zsh)
+            words=({line} {'""' if line.endswith(" ") else ""})
+            CURRENT=${{#words}}
+            $function_name
+        """
+        return run(path, "zsh", "-f", "-c", script).split()
+
+    return complete
+
+
+def in_fish(path: str) -> Complete:
+    def complete(line: str) -> list[str]:
+        script = f"bulksms completion fish | source; complete -C '{line}'"
+        said = run(path, "fish", "--no-config", "-c", script)
+        return [words.split("\t")[0] for words in said.splitlines()]
+
+    return complete
+
+
+def in_powershell(path: str) -> Complete:
+    """What the script asks the program, whether there is a PowerShell here or not."""
+
+    def complete(line: str) -> list[str]:
+        words = line.split()
+        place = len(words) if line.endswith(" ") else len(words) - 1
+        asked = {"_BULKSMS_COMPLETE": "powershell_complete", "COMP_WORDS": line.strip(), "COMP_CWORD": str(place)}
+        kinds, values, _ = (run(path, "bulksms", **asked).splitlines()[part::3] for part in range(3))
+        return [value for kind, value in zip(kinds, values, strict=True) if kind == "plain"]
+
+    return complete
+
+
+@pytest.fixture(params=SHELLS)
+def complete(request: pytest.FixtureRequest, path: str) -> Complete:
+    if request.param != "powershell" and shutil.which(request.param) is None:  # pragma: no cover - as the machine is
+        pytest.skip(f"there is no {request.param} here")
+    shells = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish, "powershell": in_powershell}
+    return shells[request.param](path)
+
+
+def test_the_commands_are_completed(complete: Complete) -> None:
+    assert set(complete("bulksms ")) == set(COMMANDS)
+    assert set(complete("bulksms st")) == {"status", "stop"}
+
+
+def test_the_options_of_a_command_are_completed(complete: Complete) -> None:
+    assert set(complete("bulksms send --log-")) == {"--log-level", "--log-format", "--log-file", "--log-recipients"}
+    assert set(complete("bulksms completion ")) == set(SHELLS)
+
+
+def test_the_values_of_an_option_are_completed(complete: Complete) -> None:
+    assert set(complete("bulksms send --delivery at-")) == {"at-most-once", "at-least-once"}
+
+
+def test_names_of_files_are_the_shell_s_own(path: str) -> None:
+    asked = {"COMP_WORDS": "bulksms status peo", "COMP_CWORD": "2"}
+    assert run(path, "bulksms", _BULKSMS_COMPLETE="bash_complete", **asked) == "file,peo\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_is_data_and_nothing_else(shell: str, desk: "Desk") -> None:
+    said = desk("completion", shell)
+    assert (said.code, said.err) == (0, "")
+    assert f"{shell}_complete" in said.out
+
+
+def test_another_shell_is_a_mistake(desk: "Desk") -> None:
+    said = desk("completion", "tcsh")
+    assert (said.code, said.out) == (2, "")
+    assert "'tcsh' is not one of 'bash', 'zsh', 'fish', 'powershell'" in said.err
