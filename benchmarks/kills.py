@@ -97,7 +97,8 @@ class Victim:
         self.folder = folder
         self.ledger = folder / "people.ledger.db"
         self._options = options
-        self._environment = os.environ | {"BULKSMS_URL": url, "BULKSMS_TOKEN": "sandbox"}
+        own = {"BULKSMS_URL": url, "BULKSMS_TOKEN": "sandbox", "XDG_STATE_HOME": str(folder / "state")}
+        self._environment = os.environ | own
 
     def start(self) -> subprocess.Popen[bytes]:
         """`resume`, or `send` if there is no ledger yet."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from bulksms.cli import COMMANDS, commands
+from bulksms.cli import COMMANDS, commands, run
+from bulksms.cli.config import SETTINGS, Shown
 from bulksms.delivery.outcome import VERDICTS, Delivery, Evidence
 from bulksms.delivery.retry import Stop
 from bulksms.intake import CODES
@@ -74,6 +75,17 @@ def test_the_report_s_columns_are_the_code_s() -> None:
 def test_the_reasons_to_stop_are_the_code_s() -> None:
     listed = section("The report").partition("is one of\n`")[2].partition("`")[0]
     assert listed.split(", ") == [stop.value for stop in Stop]
+
+
+def test_the_settings_are_the_code_s() -> None:
+    known = [(f"`{name}`", f"`{it.envvar}`", Shown(it.otherwise, None).text) for name, it in SETTINGS.items()]
+    assert [tuple(row) for row in table("Configuration")][: len(known)] == known
+
+
+def test_the_file_of_settings_in_the_readme_is_one_that_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "bulksms.toml"
+    file.write_text(section("Configuration").partition("```toml\n")[2].partition("```")[0])
+    assert run(["config", "--config", str(file)]) == 0
 
 
 EXAMPLES = [

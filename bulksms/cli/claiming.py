@@ -4,6 +4,7 @@ Laws: looked at before a person is asked, claimed after that and before the firs
 not keep an alert from going out when it cannot be written; a folder that was named with `--claims` has to hold.
 """
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,14 +55,16 @@ def claim(own: Claim, values: dict[str, Any]) -> None:
 
 def _of_this_user(look: Callable[[Claims], Answer]) -> Answer | None:
     """Ask this user's record; if that cannot be, it is said, and nothing else."""
+    folder = own_record()
     try:
-        folder = own_record()
+        if not folder.is_absolute():
+            raise OSError(errno.ENOENT, "this user has no home")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         claims = Claims(folder)
         claims.forget_old()
         return look(claims)
     except OSError as error:
-        say(f"warning: this user's record of what was sent cannot be used ({error.filename}: {error.strerror}).")
+        say(f"warning: this user's record of what was sent, {folder}, cannot be used: {error.strerror}.")
         return None
 
 
@@ -71,7 +74,7 @@ def _shared(values: dict[str, Any], look: Callable[[Claims], Answer]) -> Answer 
         return None
     try:
         if not folder.is_dir():
-            raise NotADirectoryError(0, "it is no folder that is there")
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder that is there")
         return look(Claims(folder, mode=0o666))
     except OSError as error:
         raise UsageError(

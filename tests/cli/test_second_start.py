@@ -188,8 +188,19 @@ def test_a_record_that_cannot_be_kept_does_not_stop_an_alert(desk: "Desk", own_s
     (own_state / "bulksms").write_text("a file where the folder should be")
     said = desk(*SEND)
     assert said.code == 0
-    assert "warning: this user's record of what was sent cannot be used" in said.err
+    assert f"warning: this user's record of what was sent, {own_record()}, cannot be used: " in said.err
     assert server.journal.total == 3
+
+
+def test_a_user_without_a_home_gets_no_folder_of_that_name(desk: "Desk", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody knows a home, the path would begin with `~`, beneath the working directory."""
+    desk.server()
+    desk.people(1)
+    monkeypatch.setattr("bulksms.cli.claiming.own_record", lambda: Path("~", ".local", "state", "bulksms"))
+    said = desk(*SEND)
+    assert said.code == 0
+    assert "this user has no home" in said.err
+    assert desk.files == {"people.csv", "people.ledger.db"}
 
 
 # --claims
