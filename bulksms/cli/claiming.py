@@ -57,15 +57,20 @@ def _of_this_user(look: Callable[[Claims], Answer]) -> Answer | None:
     """Ask this user's record; if that cannot be, it is said, and nothing else."""
     folder = own_record()
     try:
-        if not folder.is_absolute():
-            raise OSError(errno.ENOENT, "this user has no home")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        claims = Claims(folder)
-        claims.forget_old()
-        return look(claims)
+        return look(_kept_in(folder))
     except OSError as error:
         say(f"warning: this user's record of what was sent, {folder}, cannot be used: {error.strerror}.")
         return None
+
+
+def _kept_in(folder: Path) -> Claims:
+    """The record, without what is old. Where no home is known its path would begin with `~`."""
+    if not folder.is_absolute():
+        raise FileNotFoundError(errno.ENOENT, "this user has no home")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    claims = Claims(folder)
+    claims.forget_old()
+    return claims
 
 
 def _shared(values: dict[str, Any], look: Callable[[Claims], Answer]) -> Answer | None:

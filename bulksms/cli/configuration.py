@@ -4,6 +4,7 @@ Laws: a file is taken whole or refused. A secret does not stand in it, and what 
 values. Nothing is opened here but by `read`.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
@@ -120,7 +121,7 @@ def _one(kind: Kind, value: object, file: Path, name: str) -> object:
         case (Kind.TEXT, time()):
             return value.isoformat(timespec="minutes")
         case (Kind.FILE, str()):
-            return str(file.parent / value)
+            return str(file.parent / os.path.expanduser(value))  # noqa: PTH111 - it never fails for want of a home
     raise UsageError(f"{file}: {name} must be {kind.value}, not {_what(value)}.", hint=LIST)
 
 

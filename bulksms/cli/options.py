@@ -22,6 +22,8 @@ Option = Callable[[Function], Function]
 MATCHES = ("mail", "sAMAccountName", "userPrincipalName")
 """Names by which people can be looked up, `bulksms.intake.Match`: written out, for it would cost the help its start."""
 FILE = click.Path(path_type=Path)
+INPUT = click.Path(allow_dash=True)
+"""A file or standard input; the shell completes it as a file."""
 setting = partial(click.option, cls=Setting)
 """An option that `BULKSMS_<NAME>` and a file may give, too."""
 

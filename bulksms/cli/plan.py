@@ -5,11 +5,20 @@ from typing import Any
 
 import click
 
-from bulksms.cli.options import FILE, endpoint_options, input_options, input_or_instead, look_up_options, rate, setting
+from bulksms.cli.options import (
+    FILE,
+    INPUT,
+    endpoint_options,
+    input_options,
+    input_or_instead,
+    look_up_options,
+    rate,
+    setting,
+)
 
 
 @click.command("plan", epilog="Example: bulksms plan people.csv --text-file outage.txt --ledger outage.ledger.db")
-@click.argument("input", metavar="INPUT", required=False, callback=input_or_instead)
+@click.argument("input", type=INPUT, metavar="INPUT", required=False, callback=input_or_instead)
 @click.option("--ledger", type=FILE, metavar="FILE", help="Name of the ledger.  [INPUT.ledger.db here]")
 @input_options
 @look_up_options

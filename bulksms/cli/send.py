@@ -6,6 +6,7 @@ import click
 
 from bulksms.cli.options import (
     FILE,
+    INPUT,
     endpoint_options,
     input_options,
     input_or_instead,
@@ -17,7 +18,7 @@ from bulksms.cli.options import (
 
 
 @click.command("send", epilog="Example: bulksms send people.csv --text-file outage.txt --url https://HOST/restApi")
-@click.argument("source", metavar="INPUT|LEDGER", required=False, callback=input_or_instead)
+@click.argument("source", type=INPUT, metavar="INPUT|LEDGER", required=False, callback=input_or_instead)
 @click.option("--dry-run", is_flag=True, help="Do everything but send; no file is left behind.")
 @click.option("--sandbox", is_flag=True, help="Rehearse: send to a stand-in server inside this process.")
 @click.option("--ledger", type=FILE, metavar="FILE", help="Name of the ledger.  [INPUT.ledger.db here]")

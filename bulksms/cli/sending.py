@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
+
 from bulksms.claims import Claim
 from bulksms.cli import logs, say
 from bulksms.cli.asking import confirm, confirm_after_canary, confirm_after_test, require_limits
@@ -26,7 +28,7 @@ from bulksms.cli.reading import (
 from bulksms.cli.rehearsal import rehearse
 from bulksms.cli.result import print_result, say_what_next
 from bulksms.cli.running import RunRequest, RunResult, run_ledger
-from bulksms.cli.setting import on_command_line
+from bulksms.cli.setting import file_read, on_command_line
 from bulksms.config import RunSettings
 from bulksms.errors import BulksmsError, PlanRefused, UsageError
 from bulksms.ledger.draft import Draft
@@ -42,7 +44,7 @@ STALE_AFTER = 3_600.0
 
 def send(source: str | None, values: dict[str, Any]) -> int:
     """`bulksms send`; the exit code."""
-    _configure_log(values)
+    _begin(values)
     if source not in (None, "-") and is_ledger(Path(str(source))):
         return _send_ledger(Path(str(source)), values)
     choice = InputChoice.of(source, values)
@@ -66,18 +68,12 @@ def send(source: str | None, values: dict[str, Any]) -> int:
         endpoint = from_environment(endpoint_options, url) if choice.look_up is None else choice.look_up.endpoint
         confirmed_by = confirm(preview.to_send, url, yes=values["yes"], limited=_is_limited(values))
         keep(draft, preview)
-    request = _request(path, endpoint, settings, confirmed_by, values)
-    try:
-        _claim(request, values)
-    except BulksmsError:
-        remove(path)
-        raise
-    return _run(request, values)
+    return _run(_request(path, endpoint, settings, confirmed_by, values), values, is_new=True)
 
 
 def resume(path: Path, values: dict[str, Any]) -> int:
     """`bulksms resume`; the exit code."""
-    _configure_log(values)
+    _begin(values)
     with LedgerReader(path) as reader:
         left = reader.standing().left
     if not left:
@@ -90,13 +86,16 @@ def resume(path: Path, values: dict[str, Any]) -> int:
     return _continue(path, values, ask=False)
 
 
-def _configure_log(values: dict[str, Any]) -> None:
+def _begin(values: dict[str, Any]) -> None:
+    """Open the log, and say whose settings hold."""
     if on_command_line("log_recipients") and values["log_level"] != "debug":
         raise UsageError(
             "--log-recipients is about the events of single messages, which are told on the level debug only.",
             hint="Add --log-level debug, or leave it out.",
         )
     logs.configure(values["log_level"], values["log_format"], values["log_file"], recipients=values["log_recipients"])
+    if (file := file_read(click.get_current_context())) is not None and not values["quiet"]:
+        say(f"Settings are read from {file}; `bulksms config` shows them.")
 
 
 def _dry_run(choice: InputChoice, values: dict[str, Any]) -> int:
@@ -192,14 +191,7 @@ def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoi
         confirmed_by = confirm(standing.left, url, yes=values["yes"], limited=_is_limited(values))
     else:
         confirmed_by = "resume"
-    request = _request(path, endpoint, settings, confirmed_by, values)
-    _claim(request, values)
-    return _run(request, values)
-
-
-def _claim(request: RunRequest, values: dict[str, Any]) -> None:
-    """From here on the plan is this ledger's. Raises PlanRefused if another one was first."""
-    claim(_claim_of(request.ledger, request.endpoint.base_url), values)
+    return _run(_request(path, endpoint, settings, confirmed_by, values), values)
 
 
 def _claim_of(path: Path, url: str) -> Claim:
@@ -235,7 +227,14 @@ def _require_not_a_rehearsal(path: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _run(request: RunRequest, values: dict[str, Any]) -> int:
+def _run(request: RunRequest, values: dict[str, Any], *, is_new: bool = False) -> int:
+    """Claim the plan and run. A ledger that `is_new` goes if another one was first."""
+    try:
+        claim(_claim_of(request.ledger, request.endpoint.base_url), values)
+    except BulksmsError:
+        if is_new:
+            remove(request.ledger)
+        raise
     with kept_awake():
         result = asyncio.run(run_ledger(request))
     return _finish(result, values)

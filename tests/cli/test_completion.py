@@ -114,8 +114,9 @@ def test_the_values_of_an_option_are_completed(complete: Complete) -> None:
     assert set(complete("bulksms send --delivery at-")) == {"at-most-once", "at-least-once"}
 
 
-def test_names_of_files_are_the_shell_s_own(path: str) -> None:
-    asked = {"COMP_WORDS": "bulksms status peo", "COMP_CWORD": "2"}
+@pytest.mark.parametrize("command", ["status", "send", "plan"])
+def test_names_of_files_are_the_shell_s_own(command: str, path: str) -> None:
+    asked = {"COMP_WORDS": f"bulksms {command} peo", "COMP_CWORD": "2"}
     assert run(path, "bulksms", _BULKSMS_COMPLETE="bash_complete", **asked) == "file,peo\n"
 
 

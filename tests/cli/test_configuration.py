@@ -70,9 +70,9 @@ def test_what_holds_where_nothing_is_said_is_what_a_run_does() -> None:
 
 
 THIS_TIME_ONLY = set(
-    """--config --delimiter --direct-only --dry-run --encoding --faults --format --from --group --journal --latency
-    --ledger --new --no-template --not-told-in --now --only --output --port --rejects --sandbox --seed --sheet --text
-    --text-file --told-in --yes""".split()  # noqa: SIM905 - words
+    """--accepted --config --delimiter --direct-only --dry-run --encoding --failed --faults --format --from --group
+    --journal --latency --ledger --new --no-template --note --not-told-in --now --older-than --only --output --port
+    --rejects --rows --runs --sandbox --seed --sheet --text --text-file --told-in --watch --yes""".split()  # noqa: SIM905 - words
 )
 
 
@@ -178,6 +178,22 @@ def test_another_file_is_named(how: str, desk: "Desk") -> None:
     assert settings["workers"] == {"value": 5, "from": named}
     assert settings["token-file"]["value"] == str(Path("night", "token"))
     assert settings["suppress"]["value"] == [str(Path("night", "a.txt")), str(Path("night", "b.txt"))]
+
+
+def test_the_home_of_the_user_may_stand_in_the_file(desk: "Desk") -> None:
+    desk.export("HOME", str(desk.folder / "home"))
+    desk.write("bulksms.toml", "token-file = '~/token'\nca-file = '/etc/ca.pem'\n")
+    settings = desk("config", "--json").json["settings"]
+    assert settings["token-file"]["value"] == str(desk.folder / "home" / "token")
+    assert settings["ca-file"]["value"] == "/etc/ca.pem"
+
+
+def test_a_run_says_that_a_file_was_read_unless_it_is_quiet(desk: "Desk") -> None:
+    desk.server()
+    desk.people(1)
+    desk.write("bulksms.toml", "workers = 3\n")
+    assert "Settings are read from bulksms.toml; `bulksms config` shows them." in desk(*SEND).err
+    assert "Settings" not in desk(*SEND, "--new", "--quiet").err
 
 
 def test_a_named_file_that_is_not_there_is_a_mistake(desk: "Desk") -> None:
