@@ -72,7 +72,7 @@ class Claims:
                 return against
             said = None if against is None else str(against)
             with suppress(FileExistsError):  # somebody else was quicker: theirs is looked at
-                self._write(number, replace(own, started_at=_now().isoformat(), in_spite_of=said))
+                self._write(number, replace(own, started_at=_said(_now()), in_spite_of=said))
                 return against
 
     def forget_old(self) -> None:
@@ -107,7 +107,11 @@ class Claims:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+    return datetime.now(UTC)
+
+
+def _said(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _read(path: Path, own: Claim) -> Claim:
@@ -118,7 +122,7 @@ def _read(path: Path, own: Claim) -> Claim:
             claim.holds(_now())
             return claim
         time.sleep(_PAUSE)
-    made = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(microsecond=0).isoformat()
+    made = _said(datetime.fromtimestamp(path.stat().st_mtime, UTC))
     return replace(
         own, identity="", ledger=f"a claim that cannot be read ({path})", user="?", host="?", started_at=made
     )

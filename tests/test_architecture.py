@@ -34,6 +34,7 @@ ONLY = {
     "delivery": {"attempt", "message"},
     "intake": {"errors", "recipient"},
     "adaxes": {"attempt", "errors"},
+    "claims": set(),
     "ledger": {"attempt", "errors", "message", "recipient"},
 }
 """Rooms that need less than their floor allows."""

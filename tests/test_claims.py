@@ -22,7 +22,7 @@ OTHER = replace(OWN, identity="2", ledger="/elsewhere/people.ledger.db", user="s
 
 
 def let_pass(monkeypatch: pytest.MonkeyPatch, time: timedelta) -> None:
-    then = datetime.now(UTC).replace(microsecond=0) + time
+    then = datetime.now(UTC) + time
     monkeypatch.setattr(claims, "_now", lambda: then)
 
 

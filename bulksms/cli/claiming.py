@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from bulksms.claims import Claim, Claims
 from bulksms.cli import say
+from bulksms.cli.preview import many
 from bulksms.cli.result import quoted
 from bulksms.cli.running import operator
 from bulksms.errors import PlanRefused, UsageError
@@ -50,7 +51,7 @@ def claim(own: Claim, values: dict[str, Any]) -> None:
     if recorded is not None and not in_spite:
         raise _refusal(recorded, own)
     for against in dict.fromkeys(str(it) for it in (shared, recorded) if it is not None):
-        say(f"The same messages were started from {against}; --new sends them all the same.")
+        say(f"The same plan was started from {against}; --new starts it all the same.")
 
 
 def _of_this_user(look: Callable[[Claims], Answer]) -> Answer | None:
@@ -96,6 +97,7 @@ def _refusal(against: Claim, own: Claim) -> PlanRefused:
         f"`bulksms send {quoted(own.ledger)} --new` sends from this one" if own.identity else "--new sends everything"
     )
     return PlanRefused(
-        f"The same {against.messages:,} messages to {against.url} were started from {against}. Nothing was sent.",
+        f"The same plan ({many(against.messages, 'message')} to {against.url}) was started from {against}; nothing sent "
+        "now.",
         hint=f"{look}; {again} all the same.",
     )

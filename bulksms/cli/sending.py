@@ -44,7 +44,7 @@ STALE_AFTER = 3_600.0
 
 def send(source: str | None, values: dict[str, Any]) -> int:
     """`bulksms send`; the exit code."""
-    _begin(values)
+    begin(values)
     if source not in (None, "-") and is_ledger(Path(str(source))):
         return _send_ledger(Path(str(source)), values)
     choice = InputChoice.of(source, values)
@@ -73,7 +73,7 @@ def send(source: str | None, values: dict[str, Any]) -> int:
 
 def resume(path: Path, values: dict[str, Any]) -> int:
     """`bulksms resume`; the exit code."""
-    _begin(values)
+    begin(values)
     with LedgerReader(path) as reader:
         left = reader.standing().left
     if not left:
@@ -86,7 +86,7 @@ def resume(path: Path, values: dict[str, Any]) -> int:
     return _continue(path, values, ask=False)
 
 
-def _begin(values: dict[str, Any]) -> None:
+def begin(values: dict[str, Any]) -> None:
     """Open the log, and say whose settings hold."""
     if on_command_line("log_recipients") and values["log_level"] != "debug":
         raise UsageError(
