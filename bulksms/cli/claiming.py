@@ -96,8 +96,8 @@ def _refusal(against: Claim, own: Claim) -> PlanRefused:
     again = (
         f"`bulksms send {quoted(own.ledger)} --new` sends from this one" if own.identity else "--new sends everything"
     )
+    plan = f"{many(against.messages, 'message')} to {against.url}"
     return PlanRefused(
-        f"The same plan ({many(against.messages, 'message')} to {against.url}) was started from {against}; nothing sent "
-        "now.",
+        f"The same plan ({plan}) was started from {against}; nothing sent now.",
         hint=f"{look}; {again} all the same.",
     )

@@ -39,7 +39,9 @@ class Shown(NamedTuple):
             return "yes" if self.value else "no"
         if isinstance(self.value, float):
             return f"{self.value:g}"
-        return ", ".join(self.value) if isinstance(self.value, list) else str(self.value or "")
+        if self.value is None:
+            return ""
+        return ", ".join(self.value) if isinstance(self.value, list) else str(self.value)
 
 
 def _as_written(setting: Setting) -> Setting:

@@ -404,7 +404,7 @@ def test_config_says_which_credentials_count_and_from_where(desk: "Desk", monkey
 def test_config_is_a_table_of_every_setting(desk: "Desk") -> None:
     desk.write("bulksms.toml", "workers = 32\nsuppress = ['a.txt', 'b.txt']\nquiet = true\n")
     desk.export("BULKSMS_TIMEOUT", "12.5")
-    said = desk("config", "--rate", "300/min")
+    said = desk("config", "--rate", "300/min", "--server-wait", "0")
     assert said.code == 0
     rows = {line.split()[0]: line.split()[1:] for line in said.out.splitlines()[1:-1]}
     assert list(rows) == [*SETTINGS, "token", "password"]
@@ -413,6 +413,7 @@ def test_config_is_a_table_of_every_setting(desk: "Desk") -> None:
     assert rows["quiet"] == ["yes", "bulksms.toml"]
     assert rows["timeout"] == ["12.5", "BULKSMS_TIMEOUT"]
     assert rows["rate"] == ["300/min", "--rate"]
+    assert rows["server-wait"] == ["0", "--server-wait"]
     assert rows["delivery"] == ["balanced", "default"]
     assert rows["url"] == ["default"]
     assert said.err == ""

@@ -45,9 +45,8 @@ def test_the_same_messages_from_another_ledger_are_refused(claims: list[str], de
     for _ in range(2):
         said = desk(*AGAIN, *claims)
         assert (said.code, said.out) == (3, "")
-        assert (
-            f"The same 3 messages to {server.url} were started from {desk.folder / 'people.ledger.db'} on " in said.err
-        )
+        assert f"The same plan (3 messages to {server.url}) was started from " in said.err
+        assert f"{desk.folder / 'people.ledger.db'} on {socket.gethostname()}, by " in said.err
         assert "nothing sent now." in said.err
         assert "--new sends everything all the same" in said.err
         assert not (desk.folder / "again.db").exists()
