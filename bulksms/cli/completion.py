@@ -4,21 +4,19 @@ Law: the script asks the program itself each time, which looks at no server, no 
 """
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, PowerShellComplete, ZshComplete
 
-SHELLS = ("bash", "zsh", "fish", "powershell")
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete, "powershell": PowerShellComplete}
 PROGRAM = "bulksms"
 
 
 @click.command("completion", epilog="Example: bulksms completion bash >> ~/.bashrc")
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
     """Print the script that completes commands, options and names of files in this shell.
 
     Try it with `eval "$(bulksms completion bash)"`; the README says where each shell keeps it.
     """
-    script = get_completion_class(shell)
-    if script is not None:
-        group = context.find_root().command
-        click.echo(script(group, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source(), nl=False)
+    script = SHELLS[shell](context.find_root().command, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE")
+    click.echo(script.source(), nl=False)

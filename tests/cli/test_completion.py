@@ -92,7 +92,7 @@ def in_powershell(path: str) -> Complete:
     return complete
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=[*SHELLS])
 def complete(request: pytest.FixtureRequest, path: str) -> Complete:
     if request.param != "powershell" and shutil.which(request.param) is None:  # pragma: no cover - as the machine is
         pytest.skip(f"there is no {request.param} here")

@@ -159,6 +159,12 @@ def test_a_file_from_a_windows_editor_is_read(desk: "Desk") -> None:
     assert [told["settings"][name]["value"] for name in ("workers", "max-recipients")] == [3, 7]
 
 
+@pytest.mark.parametrize(("line", "value"), [("rate = 20", "20"), ("rate = 0.5", "0.5"), ("max-failures = 5", "5")])
+def test_a_number_needs_no_quotes(line: str, value: str, desk: "Desk") -> None:
+    desk.write("bulksms.toml", line)
+    assert desk("config", "--json").json["settings"][line.split(" ", maxsplit=1)[0]]["value"] == value
+
+
 @pytest.mark.parametrize("written", ["23:59:00", "2100-01-01T08:30:00+01:00", "'30m'"])
 def test_a_deadline_may_be_one_of_toml_s_times(written: str, desk: "Desk") -> None:
     desk.write("bulksms.toml", f"deadline = {written}\n")
