@@ -260,15 +260,10 @@ def _show(preview: Preview, url: str, settings: RunSettings, values: dict[str, A
 
 
 def _settings(kept: dict[str, Any], values: dict[str, Any]) -> RunSettings:
-    """What is kept in the ledger beats the environment and a file of settings, and only a flag beats that."""
-    flags = {name: value for name, value in values.items() if on_command_line(name)}
-    return RunSettings().changed(_said(values)).changed(kept).changed(_said(flags))
-
-
-def _said(values: dict[str, Any]) -> dict[str, Any]:
-    """Flags that are not set say nothing."""
-    adapt = False if values.get("no_adapt") else None
-    return {**values, "adapt": adapt, "keep_going": values.get("keep_going") or None}
+    """What is kept of an earlier run holds whole, against environment and file too; only a flag changes it."""
+    said = {name: value for name, value in values.items() if on_command_line(name)} if kept else values
+    flags = {"adapt": False if said.get("no_adapt") else None, "keep_going": said.get("keep_going") or None}
+    return RunSettings().changed(kept).changed({**said, **flags})
 
 
 def _is_limited(values: dict[str, Any]) -> bool:

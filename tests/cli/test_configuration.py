@@ -279,12 +279,14 @@ def test_what_the_ledger_keeps_beats_environment_and_file_and_a_flag_beats_it(de
     assert desk(*SEND).code == 5
     desk.write("bulksms.toml", "max-attempts = 7\nno-adapt = true\nkeep-going = true\n")
     desk.export("BULKSMS_MAX_ATTEMPTS", "8")
+    desk.export("BULKSMS_CANARY", "1")
     assert desk("resume", "people.ledger.db").code == 5
     assert desk("send", "people.ledger.db", "--yes").code == 5
     assert desk("send", "people.csv", "--yes").code == 5
     with LedgerReader(desk.folder / "people.ledger.db") as reader:
         assert [run.settings["adapt"] for run in reader.runs()] == [True] * 4
         assert [run.settings["keep_going"] for run in reader.runs()] == [False] * 4
+        assert [run.settings["canary"] for run in reader.runs()] == [None] * 4, "what was not asked for, neither"
     assert desk("resume", "people.ledger.db", "--max-attempts", "3").code == 5
     assert desk("resume", "people.ledger.db").code == 5
     assert attempts_of_runs(desk) == [2, 2, 2, 2, 3, 3]
