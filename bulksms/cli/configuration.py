@@ -6,10 +6,8 @@ values. Nothing is opened here but by `read`.
 
 import os
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime, time
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +41,8 @@ class Known(NamedTuple):
 
 def read(file: Path) -> Mapping[str, Any]:
     """The file's table. Raises UsageError if it cannot be read or is no TOML."""
+    import tomllib  # noqa: PLC0415 - the help starts without it
+
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -89,6 +89,8 @@ def _no_setting(key: str, value: object, known: Mapping[str, Known], others: Col
         return UsageError(
             f"{file}: {key} is no setting.", hint=f"--{name} is about one call: say it on the command line each time."
         )
+    from difflib import get_close_matches  # noqa: PLC0415 - needed after a mistake only
+
     near = get_close_matches(name, known, 1)
     return UsageError(f"{file}: there is no setting {key}.", hint=f"Did you mean {near[0]}?" if near else LIST)
 

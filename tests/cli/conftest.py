@@ -195,4 +195,5 @@ def _close_logs() -> None:
             stream.close()
     logger.handlers = [logging.NullHandler()]
     logger.setLevel(logging.NOTSET)
+    logger.getChild("recipients").setLevel(logging.CRITICAL)
     logger.propagate = True
