@@ -131,7 +131,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def say(text: str) -> None:
     """Talk to the person: one line on stderr. A terminal that was closed is no reason to stop."""
     with suppress(OSError):
-        click.echo(text, err=True)
+        # Named, because click's own stderr goes past a display that is being drawn there.
+        click.echo(text, file=sys.stderr)
 
 
 def _say_usage(error: click.ClickException) -> None:

@@ -9,6 +9,8 @@ from bulksms.errors import PlanRefused, UsageError
 
 TYPED_ABOVE = 1_000
 """Above so many recipients the number itself must be typed, and without a terminal `--yes` alone is not enough."""
+TYPED_TRIES = 3
+"""Wrong numbers after which it is taken for a no."""
 
 
 def require_limits(to_send: int, fingerprint: str, *, max_recipients: int | None, expect: str | None) -> None:
@@ -51,11 +53,21 @@ def confirm(to_send: int, url: str, *, yes: bool, limited: bool) -> str:
         return "--yes"
     if not on_terminal():
         raise UsageError("There is no terminal to ask at.", hint="Add --yes to send without a question.")
-    if to_send > TYPED_ABOVE:
-        typed = click.prompt(f"Send {to_send:,} messages to {url}? Type the number to send", err=True, default="")
-        agreed = typed.replace(",", "").replace(".", "").strip() == str(to_send)
-    else:
-        agreed = click.confirm(f"Send {to_send:,} messages to {url}?", err=True)
-    if not agreed:
+    question = f"Send {to_send:,} {'message' if to_send == 1 else 'messages'} to {url}?"
+    if not (_is_typed(to_send, question) if to_send > TYPED_ABOVE else click.confirm(question, err=True)):
         raise click.Abort
     return "at the terminal"
+
+
+def _is_typed(number: int, question: str) -> bool:
+    """Whether the number itself is typed, with or without separators; a slip may be mended, a no is a no."""
+    click.echo(question, err=True)
+    for _ in range(TYPED_TRIES):
+        typed = click.prompt(f"Type {number:,} to send, or Enter to stop", err=True, default="", show_default=False)
+        plain = "".join(character for character in typed if character not in " ,.'_\u00a0\u202f")
+        if plain == str(number):
+            return True
+        if plain.casefold() in ("", "n", "no", "q", "quit"):
+            return False
+        click.echo(f"{typed.strip()!r} is not {number:,}.", err=True)
+    return False

@@ -32,10 +32,10 @@ def unbroken_pipe() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on stdout; escaped where it is no UTF-8 that is wanted there."""
+def print_json(value: dict[str, Any], *, indent: int | None = 2) -> None:
+    """One JSON object on stdout, in one line without an `indent`; escaped where it is no UTF-8 that is wanted there."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(json.dumps(value, ensure_ascii=not is_unicode, indent=2))
+    click.echo(json.dumps(value, ensure_ascii=not is_unicode, indent=indent))
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = ()) -> None:

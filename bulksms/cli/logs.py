@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
@@ -19,7 +20,7 @@ def configure(level: str, form: str, file: Path | None, *, recipients: bool = Fa
         renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
         renderer = structlog.dev.ConsoleRenderer(colors=file is None and sys.stderr.isatty())
-    handler = logging.StreamHandler() if file is None else _file_handler(file)
+    handler = _TalkHandler() if file is None else _file_handler(file)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
@@ -32,6 +33,18 @@ def configure(level: str, form: str, file: Path | None, *, recipients: bool = Fa
     logger.setLevel(level.upper())
     logger.getChild("recipients").setLevel(logging.DEBUG if recipients else logging.CRITICAL)
     logger.propagate = False
+
+
+class _TalkHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in typeshed only
+    """Writes to stderr as it is at the moment: above a display that is being drawn there."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Where talk goes now."""
+        return sys.stderr
 
 
 class _FileHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in typeshed only

@@ -190,10 +190,10 @@ def left_out(preview: Preview) -> str:
 
 def _example(example: Example, width: int) -> Iterator[str]:
     start, cost = f"row {example.row}  ", f"  {example.encoding}, {many(example.segments, 'segment')}"
-    yield start + _cut(printable(example.recipient), width - len(start) - len(cost)) + cost
+    yield start + cut(printable(example.recipient), width - len(start) - len(cost)) + cost
     lines = list(_wrapped(printable(example.text), "    ", "    ", width))
     if len(lines) > MOST_LINES:
-        last = _cut(lines[MOST_LINES - 1], width - 2)
+        last = cut(lines[MOST_LINES - 1], width - 2)
         lines[MOST_LINES - 1] = last if last.endswith("…") else f"{last} …"
     yield from lines[:MOST_LINES]
 
@@ -259,17 +259,18 @@ def _wrapped(text: str, first: str, others: str, width: int) -> list[str]:
     return [line.replace("\0", "").rstrip() for line in lines] or [first.rstrip()]
 
 
-def _cut(text: str, columns: int) -> str:
+def cut(text: str, columns: int, ellipsis: str = "…") -> str:
     """The text, or as much of its beginning as so many columns hold, with an ellipsis."""
     if sum(map(_columns, text)) <= columns:
         return text
     kept = ""
+    columns -= len(ellipsis)
     for character in text:
         columns -= _columns(character)
-        if columns < 1:
+        if columns < 0:
             break
         kept += character
-    return kept + "…"
+    return kept + ellipsis
 
 
 def _columns(character: str) -> int:

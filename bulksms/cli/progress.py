@@ -1,31 +1,61 @@
-"""Progress: a bar on a terminal, one plain line every ten seconds elsewhere."""
+"""Progress: how a run stands while it lives: drawn on a terminal, one plain line every ten seconds elsewhere, and a
+word for whoever looks at the ledger from another shell.
+
+Law: showing costs the run next to nothing, and nothing a message: it looks at counters a few times a second.
+"""
 
 import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
 
 from bulksms import forecast
 from bulksms.cli import say
+from bulksms.cli.drawing import REDRAW_EVERY, Drawing, can_draw
+from bulksms.cli.look import Look, Speed, line, lines
 from bulksms.config import RunSettings
 from bulksms.engine.progress import Progress
+from bulksms.ledger import live
 from bulksms.ledger.reader import Standing
 from bulksms.message import State
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
-REDRAW_EVERY = 0.25
-"""Seconds between two drawings of the bar."""
+TELL_EVERY = 1.0
+"""Seconds between two words for other shells."""
+
+
+class Living:
+    """A run as it lives: its ledger, which run of it this is, how it stood at the beginning, and what it did since."""
+
+    def __init__(self, ledger: Path, run: int, standing: Standing, progress: Progress) -> None:
+        self.ledger = ledger
+        self.progress = progress
+        self._run = run
+        self._counts = standing.counts
+        self._speed = Speed()
+
+    def look(self, *, ended: bool = False) -> Look:
+        """How it stands now."""
+        progress = self.progress
+        recent = self._speed.at(time.monotonic(), progress.done)
+        pace = progress.pace(self._run, recent)
+        counts = {state: count + progress.settled[state] for state, count in self._counts.items()}
+        unsettled = counts[State.QUEUED] + counts[State.SENDING] - sum(progress.settled.values())
+        counts[State.SENDING] = min(pace.in_flight, unsettled)
+        counts[State.QUEUED] = unsettled - counts[State.SENDING]
+        return Look(counts, datetime.now().astimezone(), pace, ended)
 
 
 @asynccontextmanager
-async def shown(progress: Progress, standing: Standing, settings: RunSettings, *, quiet: bool) -> AsyncIterator[None]:
+async def shown(living: Living, settings: RunSettings, *, quiet: bool) -> AsyncIterator[None]:
     """Show how the run goes while the block lives; a deadline that will not be kept is said whoever is quiet."""
-    total = standing.unfinished
-    showing = [_correct_forecast(progress, total, settings)]
+    showing = [_tell(living), _correct_forecast(living.progress, living.look().left, settings)]
     if not quiet:
-        showing.append(_bar(progress, total) if sys.stderr.isatty() else _lines(progress, total))
+        showing.append(_draw(living) if can_draw(sys.stderr) else _lines(living))
     tasks = [asyncio.create_task(show) for show in showing]
     try:
         yield
@@ -34,57 +64,50 @@ async def shown(progress: Progress, standing: Standing, settings: RunSettings, *
             task.cancel()
         with suppress(OSError):
             await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(live.forget, living.ledger)
+
+
+async def _tell(living: Living) -> None:
+    while True:
+        pace = living.look().pace
+        if pace is not None:
+            await asyncio.to_thread(live.tell, living.ledger, pace)
+        await asyncio.sleep(TELL_EVERY)
 
 
 async def _correct_forecast(progress: Progress, total: int, settings: RunSettings) -> None:
     """Hold the deadline against what the first answers show."""
-    deadline = settings.deadline.begun(time.time())
-    if deadline.at is None:
-        return
     while progress.done < forecast.FIRST_ANSWERS:  # noqa: ASYNC110 - counted up by every worker, asked for now and then
         await asyncio.sleep(REDRAW_EVERY)
-    seconds = deadline.remaining(time.time()) or 0.0
+    if progress.deadline is None:
+        return
+    seconds = max(0.0, progress.deadline - time.time())
     left = total - progress.done
     if (words := forecast.after(progress.done, progress.elapsed, left, seconds, settings.workers)) is not None:
         say(words)
 
 
-async def _lines(progress: Progress, total: int) -> None:
+async def _lines(living: Living) -> None:
     while True:
         await asyncio.sleep(LINE_EVERY)
-        say(describe(progress, total))
+        say(line(living.look()))
 
 
-async def _bar(progress: Progress, total: int) -> None:
-    from rich.console import Console  # noqa: PLC0415 - a terminal's
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        task = bar.add_task("", total=total)
+async def _draw(living: Living) -> None:
+    with Drawing(stderr=True) as drawing:
         try:
             while True:
-                if progress.asking:
-                    bar.stop()
-                    while progress.asking:  # noqa: ASYNC110 - a drawing that waits; nothing hangs on it
-                        await asyncio.sleep(REDRAW_EVERY)
-                    bar.start()
-                bar.update(task, completed=progress.done, description=describe_states(progress), refresh=True)
+                if living.progress.asking:
+                    await _stand_still(drawing, living.progress)
+                drawing.draw(lines(living.look(), drawing.width, plain=drawing.is_plain))
                 await asyncio.sleep(REDRAW_EVERY)
         finally:
-            bar.update(task, completed=progress.done, description=describe_states(progress), refresh=True)
+            drawing.draw(lines(living.look(ended=True), drawing.width, plain=drawing.is_plain))
 
 
-def describe_states(progress: Progress) -> str:
-    """`120 accepted, 2 failed`."""
-    return ", ".join(f"{count:,} {state}" for state, count in progress.settled.items() if state is not State.PROCESSING)
-
-
-def describe(progress: Progress, total: int) -> str:
-    """One plain line."""
-    done, elapsed = progress.done, progress.elapsed
-    speed = done / elapsed if elapsed else 0.0
-    return (
-        f"{done:,} of {total:,} after {elapsed:.0f} s, {speed:.1f} a second: {describe_states(progress) or 'none yet'}"
-    )
+async def _stand_still(drawing: Drawing, progress: Progress) -> None:
+    """Nothing is drawn while a person is asked something."""
+    drawing.pause()
+    while progress.asking:  # noqa: ASYNC110 - a drawing that waits; nothing hangs on it
+        await asyncio.sleep(REDRAW_EVERY)
+    drawing.go_on()

@@ -11,7 +11,7 @@ from typing import Any
 
 from bulksms.adaxes import Client, ClientSettings
 from bulksms.cli.endpoint import Endpoint
-from bulksms.cli.progress import shown
+from bulksms.cli.progress import Living, shown
 from bulksms.cli.stopping import Stopping, stopping
 from bulksms.config import RunSettings
 from bulksms.delivery.outcome import VERDICTS, Evidence, Verdict
@@ -75,7 +75,8 @@ async def run_ledger(request: RunRequest) -> RunResult:
         async with client:
             standing = await ledger.standing()
             run = Run(ledger, client, settings, after_canary=request.after_canary, after_test=request.after_test)
-            showing = shown(run.progress, standing, settings, quiet=request.quiet)
+            living = Living(request.ledger, ledger.run, standing, run.progress)
+            showing = shown(living, settings, quiet=request.quiet)
             async with stopping(run, request.ledger) as listening, showing:
                 await _work(run, ledger, listening)
     finally:

@@ -3,11 +3,11 @@
 Law: rows that did not go out stay `queued`; trouble that is everybody's is never written down as a recipient's.
 """
 
-import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
 from bulksms.attempt import Attempt, Failure
+from bulksms.delivery.complaints import common_words
 from bulksms.delivery.outcome import Evidence
 from bulksms.delivery.retry import Decision, Stop
 from bulksms.message import Message, Reason, State
@@ -20,9 +20,6 @@ ALIKE_LIMIT = 50
 """So many refused in a row in the same words, with nobody accepted between: a reason that all of them share."""
 RATIO_WINDOW = 50
 """`--max-failures N%` looks at so many of the last settled, and at nothing before there are so many."""
-
-_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|“[^”]*”|[A-Za-z]+=[^,;]+(?:,[A-Za-z]+=[^,;]+)*|\S*\d\S*")
-"""What differs from person to person in a server's words: quoted names, DNs, anything with digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ class Breakers:
             return True
         if decision.reason is Reason.GAVE_UP:
             return False
-        words = (attempt.status, attempt.error_code, _common(attempt.error or "", message.recipient))
+        words = (attempt.status, attempt.error_code, common_words(attempt.error or "", message.recipient).casefold())
         self.alike = self.alike + 1 if words == self.words else 1
         self.words = words
         return self.alike >= ALIKE_LIMIT and not self.keep_going
@@ -108,8 +105,3 @@ class Breakers:
 
 def _may_be_everybodys(attempt: Attempt, decision: Decision) -> bool:
     return decision.evidence is Evidence.REFUSED and attempt.status in TROUBLE_STATUSES
-
-
-def _common(words: str, recipient: str) -> str:
-    """The server's words without what is particular to one person."""
-    return " ".join(_PARTICULAR.sub("", words.replace(recipient, "")).split()).casefold()

@@ -106,6 +106,8 @@ class Books:
         evidence = decision.evidence.value if is_attempt else None
         settlement = Settlement(decision.state, decision.reason, decision.doubt, was, evidence)
         written = self._ledger.settle(message, attempt, settlement)
+        if decision.state is not State.ACCEPTED and was is not State.QUEUED:
+            self._progress.complaints.hear(attempt, message.recipient)
         if decision.state is not State.QUEUED:
             if was is State.PROCESSING:
                 self._progress.settled[was] -= 1

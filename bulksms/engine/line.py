@@ -27,7 +27,7 @@ class Line:
     def __init__(self, traffic: Traffic, progress: Progress) -> None:
         self._traffic = traffic
         self._progress = progress
-        progress.concurrency = traffic.concurrency.limit
+        progress.traffic = traffic
         self._first = (asyncio.Lock(), asyncio.Lock())
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
@@ -70,7 +70,7 @@ class Line:
     def answered(self, message: Message, attempt: Attempt, decision: Decision, turn: Turn) -> list[Notice]:
         """A request has ended; what that changes for everybody. Those who wait may ask again."""
         notices = self._traffic.answered(time.monotonic(), message.number, attempt, decision, turn)
-        self._progress.concurrency = self._traffic.concurrency.limit
+        self._progress.notice(notices)
         self._changed.set()
         return notices
 

@@ -60,7 +60,7 @@ class Run:
         self._line = Line(_traffic(settings), self.progress)
         self._canary = Canary(self._books, self._line, self.progress, after_canary)
         self._test = TestMessage(ledger, client, self._line, self.progress, after_test)
-        self._deadline = DeadlineWatch(settings.deadline, ledger)
+        self._deadline = DeadlineWatch(settings.deadline, ledger, self.progress)
         workers = settings.workers
         self._queued = Window(ledger, State.QUEUED, max(SMALLEST_WINDOW, WINDOW * workers))
         earlier = Window(ledger, State.PROCESSING, SMALLEST_WINDOW)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import anyio
 
 from bulksms.delivery.deadline import Deadline
+from bulksms.engine.progress import Progress
 from bulksms.ledger.writer import LedgerWriter
 
 LOOK_EVERY = 1.0
@@ -18,15 +19,18 @@ LOOK_EVERY = 1.0
 class DeadlineWatch:
     """Stops the run when its deadline passes; makes a moment of a duration at the first request."""
 
-    def __init__(self, deadline: Deadline, ledger: LedgerWriter) -> None:
+    def __init__(self, deadline: Deadline, ledger: LedgerWriter, progress: Progress) -> None:
         self._deadline = deadline
         self._ledger = ledger
+        self._progress = progress
+        progress.deadline = deadline.at
 
     async def first_request(self) -> None:
         """A request is about to leave: from here on a duration is a moment, kept in the ledger."""
         if self._deadline.at is not None or self._deadline.after is None:
             return
         self._deadline = self._deadline.begun(time.time())
+        self._progress.deadline = self._deadline.at
         await self._ledger.keep_deadline(self._deadline.at or 0.0)
 
     async def wait(self, passed: Callable[[], None]) -> None:

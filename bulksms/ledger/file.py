@@ -174,7 +174,7 @@ def remove(path: Path) -> None:
     lock = RunLock(path)
     lock.acquire("removing")
     try:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", ".live"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     finally:
         lock.release()
