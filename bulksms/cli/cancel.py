@@ -1,23 +1,20 @@
 """`bulksms cancel`: stop a run and withdraw everything that is still queued."""
 
-import time
 from contextlib import closing
 from pathlib import Path
 
 import click
 
-from bulksms.cli import say
 from bulksms.cli.options import FILE
-from bulksms.cli.result import print_result
+from bulksms.cli.result import print_result, say_next
+from bulksms.cli.waiting import standing_of, tell_and_await
 from bulksms.errors import LedgerLocked
-from bulksms.ledger import control, file
+from bulksms.ledger import file
+from bulksms.ledger.control import Wish
 from bulksms.ledger.lock import RunLock
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import Reason, State
 from bulksms.report.summary import summarise
-
-PATIENCE = 60.0
-"""Seconds that a living run is given to drain."""
 
 
 @click.command("cancel", epilog="Example: bulksms cancel people.ledger.db")
@@ -27,41 +24,39 @@ def command(ledger: Path) -> None:
 
     What has left by then cannot be called back; `bulksms report --only accepted` names those who got it.
     """
+    standing = standing_of(ledger)
+    if standing.is_living:
+        if not tell_and_await(ledger, Wish.CANCEL):
+            return
+        standing = standing_of(ledger)
+    # A run that ended by itself has not heard it; whatever was told to a run that lives, it has done.
+    if standing.left and not _withdraw(ledger) and not tell_and_await(ledger, Wish.CANCEL):
+        return
     with LedgerReader(ledger) as reader:
-        is_living = reader.standing().is_living
-    if is_living:
-        control.ask(ledger, control.Wish.CANCEL)
-        _await_end(ledger)
-    else:
-        _withdraw(ledger)
-    with LedgerReader(ledger) as reader:
-        print_result(summarise(reader))
+        summary = summarise(reader)
+        told = next(reader.told(), None) is not None
+    print_result(summary)
+    if told:
+        say_next([("To those who got it or may have, once correction.txt says what is right", _correction(ledger))])
 
 
-def _await_end(ledger: Path) -> None:
-    """Wait until the run has heard it and let go of the ledger."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        with LedgerReader(ledger) as reader:
-            if not reader.standing().is_living:
-                return
-        time.sleep(0.1)
-    say("The run was told and still awaits answers; `bulksms status` shows when it has ended.")
+def _correction(ledger: Path) -> list[str]:
+    correction = ledger.with_name(f"{ledger.name.removesuffix('.ledger.db')}.correction.ledger.db")
+    return ["send", "--told-in", str(ledger), "--text-file", "correction.txt", "--ledger", str(correction)]
 
 
-def _withdraw(ledger: Path) -> None:
-    """No run lives: do it here, under its lock. Raises LedgerLocked if one began meanwhile."""
+def _withdraw(ledger: Path) -> bool:
+    """No run lives: do it here, under its lock. False if one began meanwhile."""
     lock = RunLock(ledger)
     recovery = file.Recovery(State.UNKNOWN, max_attempts=0)
     try:
         connection = file.open_for_run(ledger, lock, recovery, "cancelling")
     except LedgerLocked:
-        control.ask(ledger, control.Wish.CANCEL)
-        _await_end(ledger)
-        return
+        return False
     with file.speaking_of(ledger), closing(connection):
         try:
             file.withdraw(connection, State.CANCELLED, Reason.CANCELLED)
             file.close_after_run(connection)
         finally:
             lock.release()
+    return True

@@ -6,10 +6,11 @@ Law: rich is imported only when a person looks at a terminal.
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -38,11 +39,27 @@ def print_json(value: dict[str, Any], *, indent: int | None = 2) -> None:
     click.echo(json.dumps(value, ensure_ascii=not is_unicode, indent=indent))
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = ()) -> None:
-    """A table on stdout; the columns `numbers` are aligned to the right."""
+def fitted(text: str, stream: TextIO) -> str:
+    """Broken between words where a terminal would break inside one; for anything else as it is."""
+    if not stream.isatty():
+        return text
+    with suppress(OSError):
+        width = os.get_terminal_size(stream.fileno()).columns or 80
+        return textwrap.fill(text, max(20, width - 1), break_long_words=False, break_on_hyphens=False)
+    return text
+
+
+def print_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Sequence[int] = (),
+    styles: Mapping[str, str] | None = None,
+) -> None:
+    """A table on stdout; the columns `numbers` are aligned to the right, `styles` are of cells, on a terminal."""
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _print_rich(headers, cells, numbers)
+        _print_rich(headers, cells, numbers, styles or {})
         return
     widths = [max(len(cell) for cell in column) for column in zip(headers, *cells, strict=True)]
     for row in [list(headers), *cells]:
@@ -53,7 +70,9 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, num
         click.echo("  ".join(aligned).rstrip())
 
 
-def _print_rich(headers: Sequence[str], rows: list[list[str]], numbers: Sequence[int]) -> None:
+def _print_rich(
+    headers: Sequence[str], rows: list[list[str]], numbers: Sequence[int], styles: Mapping[str, str]
+) -> None:
     from rich import box  # noqa: PLC0415 - a terminal's
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -63,7 +82,7 @@ def _print_rich(headers: Sequence[str], rows: list[list[str]], numbers: Sequence
     for place, header in enumerate(headers):
         table.add_column(header, justify="right" if place in numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, styles.get(cell, "")) for cell in row))
     Console().print(table)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bulksms.cli.preview import cut, duration, printable
+from bulksms.cli.result import STYLES
 from bulksms.ledger.live import Pace
 from bulksms.message import UNFINISHED, State
 
@@ -24,8 +25,6 @@ ORDER = (
     *(State.AWAITING_APPROVAL, State.PROCESSING, State.SENDING, State.QUEUED),
     *(State.EXPIRED, State.CANCELLED, State.SKIPPED),
 )
-STYLES = {State.ACCEPTED: "green", State.FAILED: "red", State.UNKNOWN: "yellow", State.EXPIRED: "red"}
-"""What is told apart at a glance, where it is not none."""
 WARNING = "bold red"
 HELD = "yellow"
 QUIET = "dim"

@@ -1,13 +1,20 @@
-"""The result of a run, for a person: what was handed over, the equation, and what to do next."""
+"""The result of a run, for a person: what was handed over, the equation, and what to do next.
+
+Law: what is to be copied stands on a line of its own, whole, and can be pasted into the shells of its platform.
+"""
 
 import hashlib
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import print_table
+from bulksms.cli.console import fitted, print_table
 from bulksms.message import State
 from bulksms.report.summary import MEANINGS, Exit, Summary
 
@@ -15,6 +22,16 @@ if TYPE_CHECKING:  # `status` and `report` start without aiohttp
     from bulksms.cli.running import RunResult
 
 ATTENTION = (State.UNKNOWN, State.FAILED, State.AWAITING_APPROVAL, State.PROCESSING)
+STYLES: Mapping[str, str] = {
+    State.ACCEPTED: "green",
+    State.FAILED: "red",
+    State.UNKNOWN: "yellow",
+    State.EXPIRED: "red",
+}
+"""What is told apart at a glance, where there are colours; the words say it as well."""
+
+Suggestion = tuple[str, Sequence[str]]
+"""Why, and the arguments of the command."""
 
 
 def print_result(summary: Summary, reasons: list[tuple[State, str | None, int]] | None = None) -> None:
@@ -26,8 +43,9 @@ def print_result(summary: Summary, reasons: list[tuple[State, str | None, int]] 
         if reason is not None:
             why.setdefault(state, []).append(f"{reason} {count:,}")
     rows = [(state, f"{count:,}", ", ".join(why.get(state, ()))) for state, count in summary.counts.items() if count]
-    print_table(("state", "messages", "of which"), rows, numbers=(1,))
-    click.echo(summary.equation())
+    headers = ("state", "messages", "of which") if why else ("state", "messages")
+    print_table(headers, [row[: len(headers)] for row in rows], numbers=(1,), styles=STYLES)
+    click.echo(fitted(summary.equation(), sys.stdout))
     if summary.may_have_sent_twice:
         click.echo(f"{summary.may_have_sent_twice:,} may have been sent twice.")
     if summary.elapsed_seconds is not None and summary.messages_per_second is not None:
@@ -38,21 +56,37 @@ def print_result(summary: Summary, reasons: list[tuple[State, str | None, int]] 
 
 
 def say_what_next(result: "RunResult") -> None:
-    """The exit code in words and the next sensible command, ready to copy, on stderr."""
+    """Why it stopped, the exit code in words, and the next sensible commands, ready to copy, on stderr."""
     summary = result.summary
-    ledger = quoted(str(summary.ledger))
     if summary.stopped is not None:
-        say(f"Stopped ({summary.stopped}){f': {result.why}' if result.why else ''}.".replace("..", "."))
+        why = f"Stopped ({summary.stopped}){f': {result.why}' if result.why else ''}.".replace("..", ".")
+        say(fitted(why, sys.stderr))
         if result.hint:
-            say(f"hint: {result.hint}")
-    say(f"SHA-256 of {summary.ledger.name}: {_digest(summary.ledger)}")
-    say(f"Exit code {int(result.exit_code)}: {MEANINGS[Exit(result.exit_code)]}.")
+            say(fitted(f"hint: {result.hint}", sys.stderr))
+    say(f"SHA-256 {_digest(summary.ledger)}")
+    say(fitted(f"Exit code {int(result.exit_code)}: {MEANINGS[Exit(result.exit_code)]}.", sys.stderr))
+    say_next(suggested(summary, is_rehearsal=result.rehearsal is not None))
+
+
+def suggested(summary: Summary, *, is_rehearsal: bool = False) -> list[Suggestion]:
+    """The next sensible commands, the most urgent first."""
+    ledger = str(summary.ledger)
+    suggestions: list[Suggestion] = []
     unfinished = summary.counts[State.QUEUED] + summary.counts[State.PROCESSING]
-    if unfinished and result.rehearsal is None:
-        say(f"hint: {unfinished:,} are left; continue with: bulksms resume {ledger}")
+    if unfinished and not is_rehearsal:
+        suggestions.append((f"{unfinished:,} are left; to continue", ["resume", ledger]))
     attention = [state.value for state in ATTENTION if summary.counts[state]]
     if attention:
-        say(f"hint: see who with: bulksms report {ledger} --only {','.join(attention)}")
+        who = " or ".join(word.replace("_", " ") for word in attention)
+        suggestions.append((f"To see who is {who}", ["report", ledger, "--only", ",".join(attention)]))
+    return suggestions
+
+
+def say_next(suggestions: Sequence[Suggestion]) -> None:
+    """Each with its reason, and the command on a line of its own, on stderr."""
+    for why, arguments in suggestions:
+        say(fitted(f"{why}:", sys.stderr))
+        say(f"  {' '.join(['bulksms', *map(quoted, arguments)])}")
 
 
 def _digest(ledger: Path) -> str:
@@ -62,5 +96,14 @@ def _digest(ledger: Path) -> str:
 
 
 def quoted(argument: str) -> str:
-    """An argument ready to copy into a shell."""
-    return f'"{argument}"' if any(character in argument for character in " &()'") else argument
+    """An argument ready to paste into the shells of this platform."""
+    return quoted_for_windows(argument) if sys.platform == "win32" else shlex.quote(argument)
+
+
+def quoted_for_windows(argument: str) -> str:
+    """For cmd and PowerShell at once: double quotes are the only ones that both know.
+
+    PowerShell would make two arguments of an unquoted `a,b` and end the command at `;`, cmd at `&`. Inside the quotes
+    PowerShell still reads `$` and the backtick, cmd `%NAME%`: names with those cannot be written for both.
+    """
+    return argument if re.fullmatch(r"[\w.:\\/=+-]+", argument) else f'"{argument}"'

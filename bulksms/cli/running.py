@@ -109,7 +109,7 @@ def _result(request: RunRequest, progress: Progress, listening: Stopping) -> Run
     code = summary.exit_code
     if code is Exit.INTERRUPTED and not listening.by_interrupt:
         code = Exit.TERMINATED
-    return RunResult(summary, code, progress.why, progress.hint)
+    return RunResult(summary, code, progress.why or listening.said, progress.hint)
 
 
 def operator() -> tuple[str, str]:

@@ -24,11 +24,12 @@ LOOK_EVERY = 0.3
 
 @dataclass(slots=True)
 class Stopping:
-    """What came: signals in their order, and whether what is queued is to be withdrawn."""
+    """What came: signals in their order, and the wish of another shell."""
 
     run: Run
     signals: list[int] = field(default_factory=list)
-    cancelled: bool = False
+    wish: Wish | None = None
+    """What another shell asked for, if one did; a wish to cancel stands."""
 
     def signalled(self, number: int) -> None:
         """A signal, or a wish that does the same."""
@@ -39,10 +40,22 @@ class Stopping:
 
     def wished(self, wish: Wish) -> None:
         """A wish from another shell; it counts as TERM."""
-        self.cancelled = self.cancelled or wish is Wish.CANCEL
+        self.wish = Wish.CANCEL if self.cancelled else wish
         self.signalled(signal.SIGTERM)
         if wish is Wish.STOP_NOW:
             self.run.stop(now=True)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether what is queued is to be withdrawn."""
+        return self.wish is Wish.CANCEL
+
+    @property
+    def said(self) -> str | None:
+        """Who stopped the run, if it was another shell."""
+        if self.wish is None:
+            return None
+        return "`bulksms cancel` withdrew what was queued" if self.cancelled else "by `bulksms stop`"
 
     @property
     def by_interrupt(self) -> bool:

@@ -1,0 +1,42 @@
+"""Waiting: for a run in another shell to end, once it was told to.
+
+Law: whoever has enough of waiting changes nothing of what the run was told.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from bulksms.cli import say
+from bulksms.cli.console import fitted
+from bulksms.ledger import control
+from bulksms.ledger.control import Wish
+from bulksms.ledger.reader import LedgerReader, Standing
+
+PATIENCE = 90.0
+"""Seconds that a living run is given: connecting and an answer may take the time-out (30 s) each, and a few more."""
+LOOK_EVERY = 0.1
+
+
+def standing_of(ledger: Path) -> Standing:
+    """How it stands now."""
+    with LedgerReader(ledger) as reader:
+        return reader.standing()
+
+
+def tell_and_await(ledger: Path, wish: Wish) -> bool:
+    """Leave the wish for the run and wait until it has let go of the ledger; whether it has."""
+    control.ask(ledger, wish)
+    told = "The run was told to stop; answers in flight are awaited. Ctrl-C ends this waiting only."
+    say(fitted(told, sys.stderr))
+    until = time.monotonic() + PATIENCE
+    try:
+        while time.monotonic() < until:
+            if not standing_of(ledger).is_living:
+                control.forget(ledger)  # it may have ended before it heard
+                return True
+            time.sleep(LOOK_EVERY)
+    except KeyboardInterrupt:
+        pass
+    say(f"It still awaits answers; `bulksms status {ledger} --watch` shows when it has ended.")
+    return False
