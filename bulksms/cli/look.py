@@ -28,7 +28,7 @@ ORDER = (
 WARNING = "bold red"
 HELD = "yellow"
 QUIET = "dim"
-NARROWEST_BAR = 10
+LONGEST_BAR = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ def _percent(look: Look) -> int:
 
 
 def _bar(look: Look, width: int, *, plain: bool) -> list[Span]:
-    words = f"  {look.done:,} of {look.meant:,}  {_percent(look)} %"
-    length = max(NARROWEST_BAR, min(40, width - len(words)))
+    words = cut(f"  {look.done:,} of {look.meant:,}  {_percent(look)} %", width, "...")
+    length = min(LONGEST_BAR, width - len(words))
     filled = length * look.done // look.meant if look.meant else length
     full, empty = ("#", ".") if plain else ("█", "░")
     return [(full * filled, "green"), (empty * (length - filled), QUIET), (words, "bold")]
@@ -164,14 +164,9 @@ def _brakes(pace: Pace) -> Iterator[Span]:
         then = "one is on its way" if pace.held is None else f"the next in {duration(pace.held)}"
         yield f"server away for {duration(pace.away)}, one probe at a time: {then}", WARNING
     elif pace.held is not None:
-        yield f"held for {duration(pace.held)}: {_who_asked(pace)}", HELD
+        yield f"held for {duration(pace.held)}: {pace.why_held or 'nobody said why'}", HELD
     elif pace.alone:
-        yield f"one goes alone, the others follow a good answer: {_who_asked(pace)}", HELD
-
-
-def _who_asked(pace: Pace) -> str:
-    why = pace.why_held or "the server asked for it"
-    return f"the server asked for it ({why})" if why.startswith("status") else why
+        yield "one goes alone; the others follow a good answer", HELD
 
 
 def _end(look: Look) -> Iterator[Span]:
@@ -187,8 +182,10 @@ def _end(look: Look) -> Iterator[Span]:
         else:
             late = look.left - int(look.left * max(0.0, until) / seconds)
             yield f"WARNING: about {late:,} will miss the {deadline}", WARNING
-    if seconds is not None:
-        yield f"done about {_clock(look.at, seconds)}, in {duration(seconds)}", ""
+    yield (
+        "done: not known yet" if seconds is None else f"done about {_clock(look.at, seconds)}, in {duration(seconds)}",
+        "",
+    )
 
 
 def _clock(at: datetime, seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from bulksms.attempt import Attempt, Failure
-from bulksms.delivery.complaints import common_words
+from bulksms.delivery.complaints import Kind, kind_of
 from bulksms.delivery.outcome import Evidence
 from bulksms.delivery.retry import Decision, Stop
 from bulksms.message import Message, Reason, State
@@ -57,7 +57,7 @@ class Breakers:
     held: int = 0
     failures: int = 0
     alike: int = 0
-    words: tuple[object, ...] = ()
+    kind: Kind = ()
     last: deque[bool] = field(default_factory=lambda: deque(maxlen=RATIO_WINDOW))
 
     def review(self, message: Message, attempt: Attempt, decision: Decision) -> Decision:
@@ -91,9 +91,9 @@ class Breakers:
             return True
         if decision.reason is Reason.GAVE_UP:
             return False
-        words = (attempt.status, attempt.error_code, common_words(attempt.error or "", message.recipient).casefold())
-        self.alike = self.alike + 1 if words == self.words else 1
-        self.words = words
+        kind = kind_of(attempt, message.recipient)
+        self.alike = self.alike + 1 if kind == self.kind else 1
+        self.kind = kind
         return self.alike >= ALIKE_LIMIT and not self.keep_going
 
     def _are_too_many(self) -> bool:

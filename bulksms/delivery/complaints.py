@@ -14,33 +14,42 @@ MOST_KINDS = 50
 _PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|“[^”]*”|[A-Za-z]+=[^,;]+(?:,[A-Za-z]+=[^,;]+)*|\S*\d\S*")
 """What differs from person to person in a server's words: quoted names, DNs, anything with digits."""
 
+Kind = tuple[object, ...]
+"""What the complaints of one kind have in common: status, code, and the words without what is particular."""
 
-def common_words(words: str, recipient: str, instead: str = "") -> str:
-    """A server's words without what is particular to one person; `instead` stands in its place."""
-    return " ".join(_PARTICULAR.sub(instead, words.replace(recipient, instead)).split())
+
+def kind_of(attempt: Attempt, recipient: str) -> Kind:
+    """The kind of complaint that an attempt for this recipient met with."""
+    words = _PARTICULAR.sub("", (attempt.error or "").replace(recipient, ""))
+    return attempt.status, attempt.error_code, " ".join(words.split()).casefold()
 
 
 @dataclass(slots=True)
 class Complaints:
-    """How often each kind was heard; the latest last."""
+    """Each kind with the words of its latest one and how often it was heard; the latest kind last."""
 
-    kinds: dict[str, int] = field(default_factory=dict)
+    kinds: dict[Kind, tuple[str, int]] = field(default_factory=dict)
 
     def hear(self, attempt: Attempt, recipient: str) -> None:
         """One more answer, or none at all; what went well is no complaint, nor what this side broke off."""
-        words = attempt.error
-        if words is None and attempt.failure is None and (attempt.status or 0) < 400:
+        is_well = attempt.error is None and attempt.failure is None and (attempt.status or 0) < 400
+        if is_well or attempt.failure is Failure.CANCELLED:
             return
-        if attempt.failure is Failure.CANCELLED:
-            return
-        said = [str(attempt.status)] if attempt.status not in (None, 200) else []
-        said.append(common_words(words, recipient, "...") if words else attempt.error_code or "")
-        kind = " ".join(said).strip()
-        count = self.kinds.pop(kind, 0)
+        kind = kind_of(attempt, recipient)
+        _, count = self.kinds.pop(kind, ("", 0))
         if len(self.kinds) == MOST_KINDS:
             del self.kinds[next(iter(self.kinds))]
-        self.kinds[kind] = count + 1
+        self.kinds[kind] = (_in_words(attempt, recipient), count + 1)
 
     def latest(self, most: int) -> tuple[tuple[str, int], ...]:
-        """The last few kinds, the most frequent first, each with how often it was heard."""
-        return tuple(sorted(list(self.kinds.items())[-most:], key=lambda kind: (-kind[1], kind[0])))
+        """The last few kinds, the most frequent first: the words, and how often they were heard."""
+        return tuple(sorted(list(self.kinds.values())[-most:], key=lambda heard: (-heard[1], heard[0])))
+
+
+def _in_words(attempt: Attempt, recipient: str) -> str:
+    """`503 The service is not available.`, `refused: Connect call failed`, `The group ... is unknown.`"""
+    said = [] if attempt.status in (None, 200) else [str(attempt.status)]
+    if attempt.failure is not None:
+        said.append(f"{attempt.failure.value}:")
+    said.append((attempt.error or "").replace(recipient, "..."))
+    return " ".join(said).strip(" :")

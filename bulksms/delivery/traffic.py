@@ -90,7 +90,8 @@ class Traffic:
         if turn.alone and self.gate.answered(now, good=is_good(attempt)):
             notices.append(Notice("all workers go on", "a good answer", 0.0))
         if decision.hold is not None:
-            self._hold(now, decision.hold, f"status {attempt.status}", notices)
+            asked = "" if attempt.retry_after is None else "the server asked for it with "
+            self._hold(now, decision.hold, f"{asked}status {attempt.status}", notices)
         self._require_patience(attempt, decision, notices)
         if is_absent(attempt, decision.evidence):
             self._absent(now, number, turn, notices)

@@ -1,13 +1,7 @@
 """What a person at a terminal sees and is asked: on a pseudo-terminal, with the program as a process."""
 
-import contextlib
-import os
-import select
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,92 +10,12 @@ from bulksms.ledger.reader import LedgerReader
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Desk
+    from tests.conftest import Desktop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-PATIENCE = 60.0
 
 
-class Terminal:
-    """The program on a pseudo-terminal: what it shows, and a keyboard."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._master, slave = os.openpty()
-        environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bulksms", *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.shown = ""
-
-    def until(self, words: str) -> None:
-        """Read until these words are shown."""
-        end = time.monotonic() + PATIENCE
-        while words not in self.shown:
-            assert time.monotonic() < end, self.shown
-            assert self._read(), self.shown
-
-    def type(self, line: str) -> None:
-        """Type a line."""
-        os.write(self._master, f"{line}\n".encode())
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C, and again if it fell into the moment before the line is read, where it is not noticed."""
-        while self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(5.0)
-
-    def end(self) -> int:
-        """Read to the end; the exit code."""
-        while self._read():
-            pass
-        return self._process.wait(PATIENCE)
-
-    def close(self) -> None:
-        """Take the terminal away."""
-        self._process.kill()
-        self._process.wait()
-        os.close(self._master)
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self._master], [], [], PATIENCE)
-        assert ready, f"nothing more was said after: {self.shown}"
-        try:
-            data = os.read(self._master, 65_536)
-        except OSError:  # how Linux says that nobody writes any more
-            return False
-        self.shown += data.decode()
-        return bool(data)
-
-
-class Desktop:
-    """Opens terminals and closes them."""
-
-    def __init__(self) -> None:
-        self._open: list[Terminal] = []
-
-    def __call__(self, *arguments: str) -> Terminal:
-        self._open.append(Terminal(*arguments))
-        return self._open[-1]
-
-    def close(self) -> None:
-        for terminal in self._open:
-            terminal.close()
-
-
-@pytest.fixture
-def terminal() -> Iterator[Desktop]:
-    desktop = Desktop()
-    yield desktop
-    desktop.close()
-
-
-def test_a_person_is_shown_the_preview_and_asked(desk: "Desk", terminal: Desktop) -> None:
+def test_a_person_is_shown_the_preview_and_asked(desk: "Desk", terminal: "Desktop") -> None:
     server = desk.server()
     desk.people(3)
     screen = terminal("send", "people.csv")
@@ -117,7 +31,7 @@ def test_a_person_is_shown_the_preview_and_asked(desk: "Desk", terminal: Desktop
         assert reader.runs()[0].confirmed_by == "at the terminal"
 
 
-def test_no_sends_nothing_and_leaves_nothing(desk: "Desk", terminal: Desktop) -> None:
+def test_no_sends_nothing_and_leaves_nothing(desk: "Desk", terminal: "Desktop") -> None:
     server = desk.server()
     desk.people(3)
     screen = terminal("send", "people.csv")
@@ -129,23 +43,50 @@ def test_no_sends_nothing_and_leaves_nothing(desk: "Desk", terminal: Desktop) ->
     assert desk.files == {"people.csv"}
 
 
-def test_for_a_thousand_and_more_the_number_has_to_be_typed(desk: "Desk", terminal: Desktop) -> None:
+def test_for_a_thousand_and_more_the_number_has_to_be_typed(desk: "Desk", terminal: "Desktop") -> None:
     server = desk.server(keep_entries=False)
     desk.people(1_001)
     screen = terminal("send", "people.csv")
-    screen.until("Type the number to send")
+    screen.until("Type 1,001 to send, or Enter to stop")
     screen.type("y")
-    assert screen.end() == 130
-    assert server.journal.total == 0
-    screen = terminal("send", "people.csv")
-    screen.until("Type the number to send")
-    screen.type("1,001")
+    screen.until("'y' is not 1,001.")
+    screen.type("1001")
     assert screen.end() == 0
     assert server.journal.total == 1_001
-    assert "1001/1001" in screen.shown.replace(",", ""), "the bar"
+    assert "1,001 of 1,001  100 %" in screen.shown, "the bar"
 
 
-def test_the_token_is_asked_for_without_echo(desk: "Desk", terminal: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("typed", [["1,000", "100", "1002"], [""], ["n"], ["12", "No"]])
+def test_another_number_or_a_no_sends_nothing(typed: list[str], desk: "Desk", terminal: "Desktop") -> None:
+    server = desk.server()
+    desk.people(1_001)
+    screen = terminal("send", "people.csv")
+    for line in typed:
+        screen.until("Type 1,001 to send, or Enter to stop")
+        screen.forget()
+        screen.type(line)
+    assert screen.end() == 130
+    assert "Stopped before anything was sent." in screen.shown
+    assert server.journal.total == 0
+    assert desk.files == {"people.csv"}
+
+
+@pytest.mark.parametrize("count", [3, 1_001])
+def test_the_end_of_what_is_typed_is_a_no(count: int, desk: "Desk", terminal: "Desktop") -> None:
+    server = desk.server()
+    desk.people(count)
+    screen = terminal("send", "people.csv")
+    screen.until("Send ")
+    screen.until(": ")
+    screen.type("\x04", end="")
+    assert screen.end() == 130
+    assert "Stopped before anything was sent." in screen.shown
+    assert server.journal.total == 0
+
+
+def test_the_token_is_asked_for_without_echo(
+    desk: "Desk", terminal: "Desktop", monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = desk.server()
     monkeypatch.delenv("BULKSMS_TOKEN")
     desk.people(1)
@@ -158,7 +99,7 @@ def test_the_token_is_asked_for_without_echo(desk: "Desk", terminal: Desktop, mo
     assert server.journal.unauthorized == 0
 
 
-def test_resume_asks_if_nothing_was_attempted_yet(desk: "Desk", terminal: Desktop) -> None:
+def test_resume_asks_if_nothing_was_attempted_yet(desk: "Desk", terminal: "Desktop") -> None:
     server = desk.server()
     desk.people(2)
     desk("plan", "people.csv")
@@ -170,7 +111,7 @@ def test_resume_asks_if_nothing_was_attempted_yet(desk: "Desk", terminal: Deskto
     assert server.journal.total == 2
 
 
-def test_the_canary_is_asked_about(desk: "Desk", terminal: Desktop) -> None:
+def test_the_canary_is_asked_about(desk: "Desk", terminal: "Desktop") -> None:
     server = desk.server()
     desk.people(5)
     screen = terminal("send", "people.csv", "--canary", "1")
@@ -184,7 +125,7 @@ def test_the_canary_is_asked_about(desk: "Desk", terminal: Desktop) -> None:
     assert "4 queued" in screen.shown
 
 
-def test_ctrl_c_at_the_question_sends_nothing(desk: "Desk", terminal: Desktop) -> None:
+def test_ctrl_c_at_the_question_sends_nothing(desk: "Desk", terminal: "Desktop") -> None:
     server = desk.server()
     desk.people(3)
     screen = terminal("send", "people.csv")

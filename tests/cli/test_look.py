@@ -1,0 +1,230 @@
+"""What an operator reads while a run lives: facts in, lines out."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulksms.cli.look import HELD, RECENT, WARNING, Look, Speed, line, lines
+from bulksms.ledger.live import Pace
+from bulksms.message import State
+
+AT = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
+"""The moment of every look here."""
+KNOWN: dict[str, Any] = {
+    "run": 1,
+    "elapsed": 60.0,
+    "overall": 8.0,
+    "recent": 10.0,
+    "concurrency": 12,
+    "ceiling": 16,
+    "adapts": True,
+    "in_flight": 3,
+    "why": "good answers",
+}
+
+
+def look(counts: dict[State, int] | None = None, *, ended: bool = False, **pace: Any) -> Look:
+    """A look at 1,000 messages, 600 of them still queued."""
+    known = {State.ACCEPTED: 390, State.FAILED: 10, State.QUEUED: 600} if counts is None else counts
+    return Look({**dict.fromkeys(State, 0), **known}, AT, Pace(**{**KNOWN, **pace}), ended)
+
+
+def words(found: Look, width: int = 79) -> list[str]:
+    """The lines without their styles."""
+    return ["".join(part for part, _ in spans) for spans in lines(found, width)]
+
+
+def styles(found: Look) -> dict[str, str]:
+    """Each part and how it is shown."""
+    return dict(span for spans in lines(found, 79) for span in spans)
+
+
+def test_a_look_at_eighty_columns() -> None:
+    errors = (("503 The service is not available.", 41), ("404 The object was not found.", 3))
+    assert words(look(errors=errors, deadline=AT.timestamp() + 1800)) == [
+        "████████████████░░░░░░░░░░░░░░░░░░░░░░░░  400 of 1,000  40 %",
+        "390 accepted  10 failed  0 unknown  600 queued",
+        "10.0 a second, 8.0 overall; 12 of 16 at once: more after good answers",
+        "deadline 14:30, in 30 min 00 s; done about 14:01, in 1 min 00 s",
+        "",
+        "last errors:",
+        "  41 x 503 The service is not available.",
+        "  3 x 404 The object was not found.",
+    ]
+
+
+def test_a_look_at_sixty_columns_has_the_same_facts_in_more_lines() -> None:
+    narrow = words(look(deadline=AT.timestamp() + 1800), 59)
+    assert max(map(len, narrow)) <= 59
+    assert narrow[2:5] == [
+        "10.0 a second, 8.0 overall",
+        "12 of 16 at once: more after good answers",
+        "deadline 14:30, in 30 min 00 s",
+    ]
+
+
+def test_the_same_in_one_line() -> None:
+    errors = (("503 Away.", 41),)
+    assert line(look(errors=errors, held=12.0, why_held="the server asked for it with status 503", alone=True)) == (
+        "400 of 1,000 (40 %) after 1 min 00 s: 390 accepted, 10 failed, 0 unknown, 600 queued; "
+        "10.0 a second, 8.0 overall; 12 of 16 at once: more after good answers; "
+        "held for 12 s: the server asked for it with status 503; done about 14:01, in 1 min 12 s; "
+        "last errors: 41 x 503 Away."
+    )
+
+
+CONCURRENCY = [
+    ({"why": None, "concurrency": 4}, "4 of 16 at once: a run begins with few"),
+    ({"why": "good answers", "concurrency": 8}, "8 of 16 at once: more after good answers"),
+    ({"why": "status 503", "concurrency": 11}, "11 of 16 at once: fewer after status 503"),
+    ({"why": "time-out", "concurrency": 11}, "11 of 16 at once: fewer after time-out"),
+    ({"why": "good answers", "concurrency": 16}, "16 at once: the ceiling"),
+    ({"why": None, "concurrency": 16, "adapts": False}, "16 at once: fixed"),
+]
+
+
+@pytest.mark.parametrize(("pace", "said"), CONCURRENCY)
+def test_how_many_at_once_and_why(pace: dict[str, Any], said: str) -> None:
+    assert said in line(look(**pace))
+    assert any(said in shown for shown in words(look(**pace)))
+
+
+BRAKES = [
+    ({"held": 12.0, "why_held": "status 503", "alone": True}, "held for 12 s: status 503", HELD),
+    ({"held": 1.0, "why_held": "several unknown", "alone": True}, "held for 1 s: several unknown", HELD),
+    ({"held": None, "alone": True}, "one goes alone; the others follow a good answer", HELD),
+    ({"away": 45.0, "held": 3.0}, "server away for 45 s, one probe at a time: the next in 3 s", WARNING),
+    ({"away": 45.0, "held": None}, "server away for 45 s, one probe at a time: one is on its way", WARNING),
+    ({"stopping": "interrupted"}, "stopping (interrupted): 3 in flight, their answers are awaited", WARNING),
+]
+
+
+@pytest.mark.parametrize(("pace", "said", "style"), BRAKES)
+def test_what_keeps_a_run_back_is_said_plainly(pace: dict[str, Any], said: str, style: str) -> None:
+    assert styles(look(**pace))[said] == style
+    assert said in line(look(**pace))
+
+
+def test_nothing_jumps_up_and_down_when_a_brake_comes_and_goes() -> None:
+    assert len(words(look())) == len(words(look(held=2.0, why_held="status 503")))
+
+
+ENDS = [
+    ({}, ["done about 14:01, in 1 min 00 s"]),
+    ({"recent": None}, ["done about 14:01, in 1 min 15 s"]),
+    ({"recent": 0.0}, ["done about 14:01, in 1 min 15 s"]),
+    ({"recent": 0.01}, ["done about 23 Nov 06:40, in 16 h 40 min"]),
+    ({"held": 60.0}, ["done about 14:02, in 2 min 00 s"]),
+    ({"recent": None, "overall": None}, ["done: not known yet"]),
+    ({"away": 3.0}, ["done: not known yet"]),
+    ({"deadline": 1800.0}, ["deadline 14:30, in 30 min 00 s", "done about 14:01, in 1 min 00 s"]),
+    ({"deadline": 45.0}, ["WARNING: about 150 will miss the deadline 14:00", "done about 14:01, in 1 min 00 s"]),
+    ({"deadline": -5.0}, ["WARNING: about 600 will miss the deadline 13:59", "done about 14:01, in 1 min 00 s"]),
+    ({"deadline": 45.0, "away": 3.0}, ["deadline 14:00, in 45 s", "done: not known yet"]),
+    ({"stopping": "deadline"}, []),
+]
+
+
+@pytest.mark.parametrize(("pace", "said"), ENDS)
+def test_when_it_will_be_done_is_held_against_the_deadline(pace: dict[str, Any], said: list[str]) -> None:
+    if "deadline" in pace:
+        pace = pace | {"deadline": AT.timestamp() + pace["deadline"]}
+    found = [part for part in line(look(**pace)).split("; ") if part.startswith(("done", "deadline", "WARNING"))]
+    assert found == said
+    for part in said:
+        assert (styles(look(**pace))[part] == WARNING) is part.startswith("WARNING")
+
+
+def test_every_state_that_occurs_is_told_with_its_count() -> None:
+    counts = {state: number for number, state in enumerate(State, 1)}
+    shown = " ".join(words(look(counts), 200))
+    for state, count in counts.items():
+        assert f"{count} {state}" in shown
+
+
+def test_what_was_never_meant_to_be_sent_is_no_part_of_the_whole() -> None:
+    assert "300 of 400" in words(look({State.ACCEPTED: 300, State.QUEUED: 100, State.SKIPPED: 600}))[0]
+
+
+@pytest.mark.parametrize(("done", "percent"), [(0, 0), (1, 0), (9_999, 99), (10_000, 100)])
+def test_only_what_is_done_altogether_is_a_hundred_of_a_hundred(done: int, percent: int) -> None:
+    assert words(look({State.ACCEPTED: done, State.QUEUED: 10_000 - done}))[0].endswith(f"  {percent} %")
+
+
+def test_nothing_to_send_is_done() -> None:
+    assert words(look({State.SKIPPED: 3}))[0].endswith("0 of 0  100 %")
+
+
+def test_the_last_look_leaves_the_counts_to_the_result() -> None:
+    assert words(look(ended=True, errors=(("404 Gone.", 2),))) == [
+        "████████████████░░░░░░░░░░░░░░░░░░░░░░░░  400 of 1,000  40 %",
+        "last errors:",
+        "  2 x 404 Gone.",
+    ]
+
+
+def test_without_a_word_from_the_run_the_counts_are_told_alone() -> None:
+    found = Look({**dict.fromkeys(State, 0), State.QUEUED: 3}, AT)
+    assert words(found)[1:] == ["0 accepted  0 failed  0 unknown  3 queued"]
+    assert line(found) == "0 of 3 (0 %): 0 accepted, 0 failed, 0 unknown, 3 queued"
+
+
+def test_a_server_s_words_cannot_move_the_cursor() -> None:
+    shown = words(look(errors=(("503 \x1b[2J\r\nall is \u202ewell", 1),)))[-1]
+    assert shown.isprintable()
+    assert "\\x1b[2J" in shown
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp1252", "ascii"])
+def test_plain_lines_have_only_characters_that_old_consoles_have(encoding: str) -> None:
+    found = look(held=3.0, why_held="status 503", deadline=AT.timestamp() + 9, errors=(("503 " + "long " * 50, 2),))
+    for width in (39, 59, 79):
+        for spans in lines(found, width, plain=True):
+            "".join(part for part, _ in spans).encode(encoding)
+
+
+@given(
+    width=st.integers(39, 200),
+    counts=st.fixed_dictionaries({state: st.integers(0, 10**6) for state in State}),
+    error=st.text(max_size=120),
+    seconds=st.none() | st.floats(-1e6, 1e6),
+    brake=st.sampled_from([pace for pace, _, _ in BRAKES]),
+    plain=st.booleans(),
+)
+def test_no_line_is_wider_than_asked(  # noqa: PLR0917 - what hypothesis gives
+    width: int, counts: dict[State, int], error: str, seconds: float | None, brake: dict[str, Any], plain: bool
+) -> None:
+    deadline = None if seconds is None else AT.timestamp() + seconds
+    found = look(counts, errors=((error, 3),), deadline=deadline, **brake)
+    for spans in lines(found, width, plain=plain):
+        assert sum(len(part) for part, _ in spans) <= width
+    assert "\n" not in line(found)
+
+
+def test_the_speed_of_late_forgets_what_was_long_ago() -> None:
+    speed = Speed()
+    assert speed.at(0.0, 0) is None, "nobody can say yet"
+    assert speed.at(0.5, 50) is None
+    assert speed.at(1.0, 100) == 100.0
+    for second in range(2, 31):
+        speed.at(float(second), 100)
+    assert speed.at(31.0, 100) == 0.0
+
+
+@given(st.lists(st.floats(0.001, 2.0), min_size=1, max_size=2000))
+def test_the_speed_of_late_needs_no_more_memory_the_longer_a_run_is(pauses: list[float]) -> None:
+    speed, now = Speed(), 0.0
+    for number, pause in enumerate(pauses):
+        now += pause
+        speed.at(now, number)
+        assert speed.looks[-1][0] - speed.looks[0][0] <= RECENT + 2 * 2.0
+    assert len(speed.looks) <= 110 + 2
+
+
+def test_the_clock_of_another_day_says_which() -> None:
+    found = look({State.QUEUED: 10**6}, recent=1.0)
+    there = AT + timedelta(seconds=10**6)
+    assert f"done about {there.day} Dec {there:%H:%M}" in line(found)
