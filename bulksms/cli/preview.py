@@ -56,9 +56,11 @@ def show_left(ledger: LedgerReader, say: Say, settings: RunSettings, url: str, f
 
 
 def _show_examples(examples: Sequence[Example], others: str, first: int, say: Say) -> None:
-    if examples:
-        say(f"The first {'message' if first == 1 else f'{first} messages'}{others}, as they would be sent:")
     width = _width()
+    if examples:
+        heading = f"The first {'message' if first == 1 else f'{first} messages'}{others}, as they would be sent:"
+        for line in _wrapped(heading, "", "", width):
+            say(line)
     for example in examples:
         for line in _example(example, width):
             say(line)

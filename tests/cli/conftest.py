@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -179,6 +180,33 @@ def desk(
     for path in tmp_path.rglob("*"):
         if path.is_file() and not path.name.endswith("token"):
             assert TOKEN.encode() not in path.read_bytes(), path
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+"""Starts the program with these arguments."""
+
+
+@pytest.fixture
+def start(desk: Desk) -> Iterator[Start]:
+    """Start the program as a process; it is ended with the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, program: tuple[str, ...] = ("-m", "bulksms")) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *program, *arguments],
+            cwd=desk.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def _foreign_variables() -> list[str]:

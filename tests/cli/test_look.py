@@ -187,7 +187,7 @@ def test_plain_lines_have_only_characters_that_old_consoles_have(encoding: str) 
 
 
 @given(
-    width=st.integers(39, 200),
+    width=st.integers(20, 200),
     counts=st.fixed_dictionaries({state: st.integers(0, 10**6) for state in State}),
     error=st.text(max_size=120),
     seconds=st.none() | st.floats(-1e6, 1e6),

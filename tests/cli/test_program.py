@@ -3,10 +3,8 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,33 +18,7 @@ from bulksms.sandbox import Journal
 from bulksms.version import VERSION
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Desk
-
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def start(desk: "Desk") -> Iterator[Start]:
-    """Start the program as a process; it is ended with the test."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str, program: tuple[str, ...] = ("-m", "bulksms")) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
-            cwd=desk.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
-
+    from tests.cli.conftest import Desk, Start
 
 # Help
 
@@ -80,7 +52,7 @@ def test_no_option_is_without_a_test_that_uses_it() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["['--help']", "['status', '--help']", "['status', 'people.ledger.db']"])
-def test_help_and_status_do_not_import_aiohttp(arguments: str, desk: "Desk", start: Start) -> None:
+def test_help_and_status_do_not_import_aiohttp(arguments: str, desk: "Desk", start: "Start") -> None:
     desk.people(1)
     desk("plan", "people.csv")
     look = f"import sys, bulksms.cli; bulksms.cli.run({arguments}); print({{'aiohttp', 'rich'}} & set(sys.modules))"
@@ -92,7 +64,7 @@ def test_help_and_status_do_not_import_aiohttp(arguments: str, desk: "Desk", sta
 # As a process
 
 
-def test_python_m_bulksms_is_the_same_program(desk: "Desk", start: Start) -> None:
+def test_python_m_bulksms_is_the_same_program(desk: "Desk", start: "Start") -> None:
     server = desk.server()
     desk.people(3)
     process = start("send", "people.csv", "--yes")
@@ -103,7 +75,7 @@ def test_python_m_bulksms_is_the_same_program(desk: "Desk", start: Start) -> Non
     assert desk.token not in said + talk
 
 
-def test_a_reader_that_goes_away_is_no_defect(desk: "Desk", start: Start) -> None:
+def test_a_reader_that_goes_away_is_no_defect(desk: "Desk", start: "Start") -> None:
     desk.people(5_000)
     desk("plan", "people.csv")
     process = start("report", "people.ledger.db", "--format", "jsonl")
@@ -117,7 +89,7 @@ def test_a_reader_that_goes_away_is_no_defect(desk: "Desk", start: Start) -> Non
 
 @pytest.mark.parametrize(("option", "unknown"), [(None, 0), ("--now", 4)])
 def test_stop_drains_a_run_from_another_shell(
-    option: str | None, unknown: int, desk: "Desk", start: Start, tmp_path: Path
+    option: str | None, unknown: int, desk: "Desk", start: "Start", tmp_path: Path
 ) -> None:
     server = desk.server(latency=1.0 if option is None else 3_600.0)
     desk.people(40)
@@ -135,7 +107,7 @@ def test_stop_drains_a_run_from_another_shell(
     assert counts[State.QUEUED] == 40 - server.journal.total
 
 
-def test_cancel_stops_a_run_and_withdraws_the_rest(desk: "Desk", start: Start) -> None:
+def test_cancel_stops_a_run_and_withdraws_the_rest(desk: "Desk", start: "Start") -> None:
     server = desk.server(latency=1.0)
     desk.people(40)
     process = start("send", "people.csv", "--yes", "--workers", "4")
@@ -148,7 +120,7 @@ def test_cancel_stops_a_run_and_withdraws_the_rest(desk: "Desk", start: Start) -
     assert states.count(State.CANCELLED) == 40 - server.journal.total
 
 
-def test_sandbox_serves_until_it_is_told_to_end(desk: "Desk", start: Start) -> None:
+def test_sandbox_serves_until_it_is_told_to_end(desk: "Desk", start: "Start") -> None:
     desk.write("faults.toml", 'seed = 3\n[[rules]]\nshare = 0.5\nfaults = "result_failed"\n')
     arguments = ["--port", "0", "--latency", "0.05", "--faults", "faults.toml", "--seed", "5", "--journal", "in.jsonl"]
     process = start("sandbox", *arguments)
