@@ -146,6 +146,7 @@ LOOKS = [
     "status --help",
     "status LEDGER",
     "status --json LEDGER",
+    "status --watch LEDGER",
     "config",
     "config --json LEDGER",
 ]

@@ -14,7 +14,16 @@ from typing import Any, TextIO
 
 import click
 
+from bulksms.message import State
 from bulksms.report.files import write_privately
+
+STYLES: Mapping[str, str] = {
+    State.ACCEPTED: "green",
+    State.FAILED: "red",
+    State.UNKNOWN: "yellow",
+    State.EXPIRED: "red",
+}
+"""What is told apart at a glance, where there are colours; the words say it as well."""
 
 
 def on_terminal() -> bool:

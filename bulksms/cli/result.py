@@ -7,14 +7,14 @@ import hashlib
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import fitted, print_table
+from bulksms.cli.console import STYLES, fitted, print_table
 from bulksms.message import State
 from bulksms.report.summary import MEANINGS, Exit, Summary
 
@@ -22,14 +22,6 @@ if TYPE_CHECKING:  # `status` and `report` start without aiohttp
     from bulksms.cli.running import RunResult
 
 ATTENTION = (State.UNKNOWN, State.FAILED, State.AWAITING_APPROVAL, State.PROCESSING)
-STYLES: Mapping[str, str] = {
-    State.ACCEPTED: "green",
-    State.FAILED: "red",
-    State.UNKNOWN: "yellow",
-    State.EXPIRED: "red",
-}
-"""What is told apart at a glance, where there are colours; the words say it as well."""
-
 Suggestion = tuple[str, Sequence[str]]
 """Why, and the arguments of the command."""
 

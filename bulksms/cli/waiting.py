@@ -28,9 +28,9 @@ def tell_and_await(ledger: Path, wish: Wish) -> bool:
     """Leave the wish for the run and wait until it has let go of the ledger; whether it has."""
     control.ask(ledger, wish)
     told = "The run was told to stop; answers in flight are awaited. Ctrl-C ends this waiting only."
-    say(fitted(told, sys.stderr))
     until = time.monotonic() + PATIENCE
     try:
+        say(fitted(told, sys.stderr))
         while time.monotonic() < until:
             if not standing_of(ledger).is_living:
                 control.forget(ledger)  # it may have ended before it heard
@@ -38,5 +38,5 @@ def tell_and_await(ledger: Path, wish: Wish) -> bool:
             time.sleep(LOOK_EVERY)
     except KeyboardInterrupt:
         pass
-    say(f"It still awaits answers; `bulksms status {ledger} --watch` shows when it has ended.")
+    say(fitted(f"It still awaits answers; `bulksms status {ledger} --watch` shows when it has ended.", sys.stderr))
     return False

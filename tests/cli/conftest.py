@@ -77,7 +77,8 @@ class Server:
 
     def end(self) -> None:
         """Stop it and wait until it has."""
-        self._loop.call_soon_threadsafe(self._ended.set)
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
 
 
