@@ -1,6 +1,7 @@
 """What an operator reads while a run lives: facts in, lines out."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,24 @@ def test_a_look_at_eighty_columns() -> None:
         "  41 x 503 The service is not available.",
         "  3 x 404 The object was not found.",
     ]
+
+
+def test_the_display_in_the_readme_is_the_one_that_is_shown() -> None:
+    counts = {State.ACCEPTED: 1_588, State.FAILED: 11, State.UNKNOWN: 1, State.SENDING: 11, State.QUEUED: 2_389}
+    found = look(
+        counts,
+        overall=17.8,
+        recent=14.2,
+        concurrency=11,
+        why="status 503",
+        held=12.0,
+        why_held="the server asked for it with status 503",
+        deadline=AT.timestamp() + 1800,
+        errors=(("503 The service is not available.", 41), ("404 The directory object was not found.", 11)),
+    )
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    block = readme.partition("<!-- display -->\n```\n")[2].partition("\n```\n<!-- /display -->")[0]
+    assert block.splitlines() == words(found)
 
 
 def test_a_look_at_sixty_columns_has_the_same_facts_in_more_lines() -> None:
