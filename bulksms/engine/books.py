@@ -103,11 +103,11 @@ class Books:
         is_attempt = was is State.SENDING
         if is_attempt and not decision.uses_try:
             message.tries -= 1
+        if decision.state is not State.ACCEPTED and was is not State.QUEUED:
+            self._progress.complaints.hear(attempt, message.recipient)
         evidence = decision.evidence.value if is_attempt else None
         settlement = Settlement(decision.state, decision.reason, decision.doubt, was, evidence)
         written = self._ledger.settle(message, attempt, settlement)
-        if decision.state is not State.ACCEPTED and was is not State.QUEUED:
-            self._progress.complaints.hear(attempt, message.recipient)
         if decision.state is not State.QUEUED:
             if was is State.PROCESSING:
                 self._progress.settled[was] -= 1
