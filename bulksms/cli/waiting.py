@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bulksms.cli import say
 from bulksms.cli.console import fitted
+from bulksms.cli.result import quoted
 from bulksms.ledger import control
 from bulksms.ledger.control import Wish
 from bulksms.ledger.reader import LedgerReader, Standing
@@ -38,5 +39,6 @@ def tell_and_await(ledger: Path, wish: Wish) -> bool:
             time.sleep(LOOK_EVERY)
     except KeyboardInterrupt:
         pass
-    say(fitted(f"It still awaits answers; `bulksms status {ledger} --watch` shows when it has ended.", sys.stderr))
+    say("It still awaits answers. To see when it has ended:")
+    say(f"  bulksms status {quoted(str(ledger))} --watch")
     return False

@@ -58,7 +58,7 @@ def test_stop_has_patience_and_not_for_ever(desk: "Desk", start: "Start", monkey
     _, process = living(desk, start, latency=3_600.0)
     said = desk("stop", LEDGER)
     assert said.code == 0
-    assert f"It still awaits answers; `bulksms status {LEDGER} --watch` shows when it has ended." in said.err
+    assert f"It still awaits answers. To see when it has ended:\n  bulksms status {LEDGER} --watch\n" in said.err
     assert process.poll() is None
 
 
