@@ -5,10 +5,13 @@ import asyncio
 import click
 
 from bulksms.cli.console import on_terminal
+from bulksms.cli.drawing import REDRAW_EVERY
 from bulksms.errors import PlanRefused, UsageError
 
 TYPED_ABOVE = 1_000
 """Above so many recipients the number itself must be typed, and without a terminal `--yes` alone is not enough."""
+STANDS_STILL = 2 * REDRAW_EVERY
+"""Seconds before a question beside a run: what is drawn has come to rest by then, and the question stands below it."""
 TYPED_TRIES = 3
 """Wrong numbers after which it is taken for a no."""
 
@@ -30,11 +33,13 @@ def require_limits(to_send: int, fingerprint: str, *, max_recipients: int | None
 async def confirm_after_canary() -> bool:
     """The first few were accepted: ask whether they look right on the telephones."""
     question = "The canary was accepted. Go on with all the others?"
+    await asyncio.sleep(STANDS_STILL)
     return await asyncio.to_thread(click.confirm, question, err=True)
 
 
 async def confirm_after_test() -> bool:
     """The server took the test message: ask whether it arrived."""
+    await asyncio.sleep(STANDS_STILL)
     return await asyncio.to_thread(click.confirm, "The test message was accepted. Did it arrive?", err=True)
 
 

@@ -6,6 +6,7 @@ A terminal that cannot move its cursor is none to draw on.
 
 import os
 import sys
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -33,7 +34,8 @@ class Drawing:
 
         self._text = Text
         self._console = Console(file=sys.stderr if stderr else sys.stdout, highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False)
+        self._new_live = partial(Live, console=self._console, auto_refresh=False)
+        self._live = self._new_live()
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -66,7 +68,8 @@ class Drawing:
         self._live.stop()
 
     def go_on(self) -> None:
-        """The question was answered."""
+        """The question was answered: below it, for the old lines would be drawn over it."""
+        self._live = self._new_live()
         self._live.start()
 
     def _legible(self, words: str) -> str:

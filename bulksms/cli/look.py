@@ -137,8 +137,12 @@ def _counts(look: Look) -> Iterator[Span]:
 
 def _speed(pace: Pace) -> Iterator[Span]:
     if pace.overall is not None:
-        recent = f"{pace.recent:.1f} a second, " if pace.recent is not None else ""
-        yield f"{recent}{pace.overall:.1f} overall" if recent else f"{pace.overall:.1f} a second", ""
+        speeds = [f"{pace.overall:.1f} a second"]
+        if pace.recent is not None:
+            speeds = [f"{pace.recent:.1f} a second", f"{pace.overall:.1f} overall"]
+        if pace.rate is not None:
+            speeds.append(f"{pace.rate:.3g} at most")
+        yield ", ".join(speeds), ""
     yield f"{_concurrency(pace)} at once: {_why(pace)}", ""
 
 

@@ -97,9 +97,9 @@ async def _draw(living: Living) -> None:
     with Drawing(stderr=True) as drawing:
         try:
             while True:
+                drawing.draw(lines(living.look(), drawing.width, plain=drawing.is_plain))
                 if living.progress.asking:
                     await _stand_still(drawing, living.progress)
-                drawing.draw(lines(living.look(), drawing.width, plain=drawing.is_plain))
                 await asyncio.sleep(REDRAW_EVERY)
         finally:
             drawing.draw(lines(living.look(ended=True), drawing.width, plain=drawing.is_plain))

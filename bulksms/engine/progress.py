@@ -74,6 +74,7 @@ class Progress:
             ceiling=concurrency.ceiling,
             adapts=concurrency.adapt,
             in_flight=concurrency.in_flight,
+            rate=self.traffic.rate.per_second,
             why=self.why_concurrency,
             held=held if held > 0 else None,
             why_held=self.why_held,

@@ -16,10 +16,11 @@ import msgspec
 class Pace:
     """How fast a run is, and why. Seconds and messages a second; None is not so, or not known yet.
 
-    `concurrency` of at most `ceiling` requests may be in flight; `why` is the reason of its last change, None before
-    the first. `held` is how long nobody may go for another while, as `why_held` says; when that is over `alone` is
-    true until the one message that goes first has a good answer. `away` is how long the server has been away.
-    `deadline` is a POSIX time. `errors` are the last kinds of complaint, each with how often it was heard.
+    `rate` is how fast it may be at most. `concurrency` of at most `ceiling` requests may be in flight; `why` is the
+    reason of its last change, None before the first. `held` is how much longer nobody may go, as `why_held` says;
+    `alone` is true from then on until the one message that goes first has a good answer. `away` is how long the server
+    has been away. `deadline` is a POSIX time. `errors` are the last kinds of complaint, each with how often it was
+    heard.
     """
 
     run: int
@@ -30,6 +31,7 @@ class Pace:
     ceiling: int
     adapts: bool
     in_flight: int
+    rate: float | None = None
     why: str | None = None
     held: float | None = None
     why_held: str | None = None

@@ -181,7 +181,7 @@ async def test_it_is_drawn_at_most_ten_times_a_second(asking: bool, monkeypatch:
     with pytest.raises(asyncio.CancelledError):
         await progress._draw(Living(Path("people.ledger.db"), 1, standing, run))
     if asking:
-        assert (len(paper.drawn), paper.paused) == (1, [0.0]), "the last look, and none while somebody is asked"
+        assert (len(paper.drawn), paper.paused) == (2, [0.0]), "the first and the last, none while somebody is asked"
     else:
         assert 10 <= len(paper.drawn) <= 10 * 10 + 1
 

@@ -111,6 +111,19 @@ def test_how_many_at_once_and_why(pace: dict[str, Any], said: str) -> None:
     assert any(said in shown for shown in words(look(**pace)))
 
 
+@pytest.mark.parametrize(
+    ("pace", "said"),
+    [
+        ({}, "10.0 a second, 8.0 overall"),
+        ({"recent": None}, "8.0 a second"),
+        ({"rate": 12.0}, "10.0 a second, 8.0 overall, 12 at most"),
+        ({"rate": 1000 / 3600}, "10.0 a second, 8.0 overall, 0.278 at most"),
+    ],
+)
+def test_how_fast_of_late_overall_and_at_most(pace: dict[str, Any], said: str) -> None:
+    assert f"; {said}; 12 of 16 at once" in line(look(**pace))
+
+
 BRAKES = [
     ({"held": 12.0, "why_held": "status 503", "alone": True}, "held for 12 s: status 503", HELD),
     ({"held": 1.0, "why_held": "several unknown", "alone": True}, "held for 1 s: several unknown", HELD),

@@ -119,8 +119,12 @@ def test_the_canary_is_asked_about(desk: "Desk", terminal: "Desktop") -> None:
     screen.type("y")
     screen.until("The canary was accepted. Go on with all the others?")
     assert server.journal.total == 1
+    time.sleep(0.6)  # more than two drawings
     screen.type("n")
     assert screen.end() == 5
+    until_answered = screen.shown.partition("The canary was accepted")[2].partition("n\r\n")[0]
+    assert until_answered.endswith("[y/N]: ")
+    assert "░" not in until_answered, "nothing is drawn over a question"
     assert server.journal.total == 1
     assert "4 queued" in screen.shown
 
