@@ -10,6 +10,7 @@ import pytest
 from bulksms.cli import cancel
 from bulksms.ledger import live
 from bulksms.ledger.control import control_path
+from bulksms.ledger.reader import Standing
 from bulksms.message import State
 
 if TYPE_CHECKING:
@@ -128,6 +129,30 @@ def test_cancel_withdraws_what_a_run_left_that_ended_before_it_heard(
     monkeypatch.setattr(cancel, "tell_and_await", ends_first)
     assert desk("cancel", LEDGER).code == 0
     assert states(desk) == {State.UNKNOWN: WORKERS, State.CANCELLED: PEOPLE - WORKERS}
+
+
+def test_cancel_reaches_a_run_that_began_meanwhile(
+    desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, process = living(desk, start, latency=0.3)
+    before = Standing({**dict.fromkeys(State, 0), State.QUEUED: PEOPLE}, 0, is_living=False)
+    monkeypatch.setattr(cancel, "standing_of", lambda _: before)
+    assert desk("cancel", LEDGER).code == 0
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert states(desk)[State.CANCELLED] > 0
+
+
+def test_cancel_gives_up_waiting_but_not_the_wish(
+    desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulksms.cli.waiting.PATIENCE", 0.1)
+    _, process = living(desk, start, latency=1.0)
+    said = desk("cancel", LEDGER)
+    assert (said.code, said.out) == (0, "")
+    assert "It still awaits answers." in said.err
+    process.communicate(timeout=60)
+    assert states(desk)[State.CANCELLED] > 0
 
 
 def test_a_wish_that_nobody_heard_is_not_left_lying(desk: "Desk", start: "Start") -> None:

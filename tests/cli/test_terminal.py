@@ -129,6 +129,19 @@ def test_the_canary_is_asked_about(desk: "Desk", terminal: "Desktop") -> None:
     assert "4 queued" in screen.shown
 
 
+def test_after_a_yes_the_bar_goes_on_below_the_question(desk: "Desk", terminal: "Desktop") -> None:
+    desk.server(latency=0.1)
+    desk.people(30)
+    screen = terminal("send", "people.csv", "--canary", "1")
+    screen.until("Send 30 messages")
+    screen.type("y")
+    screen.until("The canary was accepted. Go on with all the others? [y/N]: ")
+    screen.forget()
+    screen.type("y")
+    assert screen.end() == 0
+    assert any(line.endswith("30 of 30  100 %") for line in screen.lines)
+
+
 def test_ctrl_c_at_the_question_sends_nothing(desk: "Desk", terminal: "Desktop") -> None:
     server = desk.server()
     desk.people(3)

@@ -70,6 +70,19 @@ def test_the_most_frequent_of_the_last_kinds_come_first() -> None:
     assert complaints.latest(2) == (("404 two", 3), ("404 one", 2))
 
 
+def test_the_kind_that_was_not_heard_for_the_longest_time_makes_room() -> None:
+    complaints = Complaints()
+    kinds = [f"{first}{second}" for first in "abcdefgh" for second in "abcdefgh"]
+    for words in kinds:
+        complaints.hear(refused("often"), ANN)
+        complaints.hear(refused(words), ANN)
+    assert len(complaints.kinds) == MOST_KINDS
+    heard = dict(complaints.latest(MOST_KINDS))
+    assert heard["404 often"] == len(kinds)
+    assert "404 aa" not in heard
+    assert "404 hh" in heard
+
+
 @given(st.lists(st.tuples(st.integers(400, 599), st.text(max_size=20)), max_size=300))
 def test_memory_does_not_grow_with_the_number_of_answers(answers: list[tuple[int, str]]) -> None:
     complaints = Complaints()
