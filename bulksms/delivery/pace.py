@@ -36,7 +36,8 @@ class Rate:
     """At most `per_second` requests a second, evenly, without bursts (GCRA: ITU-T I.371, with a burst of one).
 
     Whoever leaves a little late, as programs do, does not make the next one late: so a minute has as many as it should.
-    In any time there are at most so many and one more.
+    In any time there are at most so many and one more, and half of one that may have been late: a tolerance of half a
+    distance, in the words of GCRA. In a minute of 60 that is 61 at the most, and 60 one with another.
     """
 
     per_second: float | None = None

@@ -5,10 +5,10 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bulksms.delivery.pace import Concurrency, Rate, RetryBudget, parse_rate
+from bulksms.delivery.pace import A_LITTLE_LATE, Concurrency, Rate, RetryBudget, parse_rate
 
 # The rate
 
@@ -75,7 +75,10 @@ def test_whoever_leaves_a_little_late_does_not_make_the_next_one_late(per_second
 
 
 @given(st.floats(1.0, 100.0), st.lists(st.floats(0.0, 0.2), min_size=2, max_size=300), st.floats(0.05, 2.0))
-def test_no_time_has_more_than_its_share_and_one(per_second: float, busy: list[float], seconds: float) -> None:
+@example(13.0, [0.09375, 0.0, 0.0], 0.0625)
+def test_no_time_has_more_than_its_share_and_one_that_may_have_been_late(
+    per_second: float, busy: list[float], seconds: float
+) -> None:
     rate, now, left = Rate(per_second), 100.0, list[float]()
     for pause in busy:
         now += rate.delay(now)
@@ -83,7 +86,8 @@ def test_no_time_has_more_than_its_share_and_one(per_second: float, busy: list[f
         left.append(now)
         now += pause
     for start in left:
-        assert sum(start <= moment < start + seconds for moment in left) <= seconds * per_second + 1 + 1e-6
+        in_time = sum(start <= moment < start + seconds for moment in left)
+        assert in_time <= seconds * per_second + 1 + A_LITTLE_LATE + 1e-6
 
 
 @given(st.floats(0.1, 1000.0), st.floats(0.51, 1e5))
