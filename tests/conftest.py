@@ -21,10 +21,15 @@ from unittest.mock import Mock
 import aioresponses.core
 import pytest
 from aiohttp import ClientResponse
+from hypothesis import settings
 
 if sys.platform != "win32":
     import fcntl
     import termios
+
+# On CI hypothesis chooses its examples by the tests alone; everywhere no example has to be over in a given time.
+settings.register_profile("any machine", parent=settings())
+settings.load_profile("any machine")
 
 PATIENCE = 60.0
 """Seconds after which something that should have happened is given up."""

@@ -135,7 +135,7 @@ def test_what_is_old_is_dropped(tmp_path: Path) -> None:
     assert left != old
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from("123"), st.booleans()), max_size=12))
 def test_nobody_starts_beside_another_without_having_been_told(
     tmp_path_factory: pytest.TempPathFactory, starts: list[tuple[str, bool]]

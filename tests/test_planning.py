@@ -179,7 +179,7 @@ people = st.lists(
 
 
 @given(people)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_a_dry_run_and_a_plan_say_the_same_and_every_row_is_somewhere(
     tmp_path: Path, rows: list[tuple[str, str]]
 ) -> None:

@@ -451,7 +451,7 @@ async def test_a_body_for_a_connection_that_is_closing_never_left(listen: Listen
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(turns=st.integers(0, 60), warm=st.booleans())
 async def test_a_send_cancelled_at_any_turn_never_denies_a_byte(
     listen: Listen, tls: SSLContext, ca_file: Path, *, secure: bool, turns: int, warm: bool

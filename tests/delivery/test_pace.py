@@ -53,7 +53,7 @@ def minute(rate: Rate, workers: int, chance: random.Random) -> list[float]:
 
 
 @given(st.integers(1, 80), st.floats(0.2, 20.0), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_however_many_workers_there_are_the_rate_is_the_same(workers: int, per_second: float, seed: int) -> None:
     left = minute(Rate(per_second), workers, random.Random(seed))  # noqa: S311 - how long answers take
     assert len(left) <= 60.0 * per_second + 1 + 1e-6

@@ -99,7 +99,7 @@ def mutated(chance: random.Random, form: Format) -> bytes:
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 @pytest.mark.parametrize("part", range(4))
-@settings(max_examples=1250, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1250, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 62), options=st.sampled_from(OPTIONS))
 def test_no_file_trips_the_reading(form: Format, part: int, seed: int, options: dict[str, Any]) -> None:
     data = mutated(random.Random(seed * 4 + part), form)  # noqa: S311 - the same files each time, nothing secret

@@ -148,7 +148,7 @@ async def walk_through(
 
 
 @given(walked=st.lists(steps, max_size=14), recovery=recoveries)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_attempt_is_lost_and_the_books_agree_whatever_happens(
     *,
     plan_as: PlanAs,

@@ -41,7 +41,7 @@ def columns(line: str) -> int:
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(recipient=anything, text=anything, name=anything, value=anything, width=st.integers(78, 130))
 def test_no_line_is_wider_than_the_terminal_and_nothing_is_obeyed(
     recipient: str, text: str, name: str, value: str, width: int

@@ -65,7 +65,7 @@ def test_people_are_rows_with_their_columns_and_the_row_numbers_of_their_ledger(
 people = st.lists(st.tuples(st.sampled_from(["Ann", "ANN", "Bob", "Cem"]), st.sampled_from(State)), max_size=8)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ledgers=st.lists(people, min_size=1, max_size=3))
 def test_a_person_is_one_row_however_many_rows_and_ledgers_name_them(
     ledgers: list[list[tuple[str, State]]], tmp_path_factory: pytest.TempPathFactory
