@@ -1,0 +1,90 @@
+"""Tables: what was measured, for people: Markdown that can be read as it stands.
+
+Pure.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from benchmarks.cost import SECTION as COSTS
+from benchmarks.figure import Figure, Figures, number
+from benchmarks.rivals import COST, HEADROOM, SERVER_BUSY, SPEED
+from benchmarks.rivals import SECTION as RIVALS
+from benchmarks.targets import NOT_MEASURED, TARGET, judged
+
+MEDIAN = "median (lowest to highest)"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with aligned columns, the first to the left and the others to the right."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+
+    def aligned(cells: Sequence[str]) -> str:
+        first, *others = (
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return f"| {' | '.join([first, *others])} |"
+
+    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+    return "\n".join([aligned(lines[0]), rule, *map(aligned, lines[1:])])
+
+
+def all_tables(figures: Figures) -> str:
+    """Everything that was measured, section by section, and at the end those targets that were measured."""
+    parts = [*_rivals([figure for figure in figures if figure.section == RIVALS])]
+    for section in dict.fromkeys(figure.section for figure in figures if figure.section != RIVALS):
+        of_section = [figure for figure in figures if figure.section == section]
+        if section == COSTS:
+            parts.append(across(section, of_section, "messages", lambda figure: f"{figure.name}, {figure.unit}"))
+        else:
+            rows = [(what(figure), str(figure.sample), figure.unit) for figure in of_section]
+            parts.append(table((section, MEDIAN, "unit"), rows))
+    measured = [line for line in judged(figures) if line[-1] != NOT_MEASURED]
+    if measured:
+        parts.append(table(("figures to reach", *TARGET[1:]), measured))
+    return "\n\n".join(parts)
+
+
+def what(figure: Figure) -> str:
+    """What was measured, and under which conditions."""
+    conditions = (
+        f"{value:,} {name}" if isinstance(value, int) else f"{name} {value:g}" if isinstance(value, float) else value
+        for name, value in figure.conditions.items()
+    )
+    return ", ".join([figure.name, *conditions])
+
+
+def across(title: str, figures: Sequence[Figure], condition: str, name: Callable[[Figure], str]) -> str:
+    """A table with a column for each value of a condition, and a row for each name."""
+    columns = sorted({figure.conditions[condition] for figure in figures})
+    cells = {(name(figure), figure.conditions[condition]): str(figure.sample) for figure in figures}
+    names = dict.fromkeys(name(figure) for figure in figures)
+    rows = [[row, *(cells.get((row, column), "") for column in columns)] for row in names]
+    return table([title, *(f"{condition} {column:,}" for column in columns)], rows)
+
+
+def _rivals(figures: Sequence[Figure]) -> Iterator[str]:
+    """The server, and contenders by workers, a table for each latency."""
+    if not figures:
+        return
+    yield _server(figures)
+    for unit in (SPEED, COST):
+        for latency in dict.fromkeys(figure.conditions["latency_ms"] for figure in figures):
+            them = [it for it in figures if it.unit == unit and it.conditions["latency_ms"] == latency]
+            title = f"{unit}, the server takes {latency:g} ms"
+            yield across(title, them, "workers", lambda figure: figure.name)
+
+
+def _server(figures: Sequence[Figure]) -> str:
+    """Which servers it was, and whether they were in anybody's way."""
+    words = [f"the server was {' and '.join(dict.fromkeys(figure.conditions['server'] for figure in figures))}"]
+    headroom = [figure.sample.median for figure in figures if figure.name == HEADROOM]
+    speeds = [figure.sample.median for figure in figures if figure.unit == SPEED]
+    shares = [figure.sample.median for figure in figures if figure.name == SERVER_BUSY]
+    if headroom and speeds:
+        times = number(headroom[0] / max(speeds))
+        words.append(f"it answers at least {number(headroom[0])} requests/s, {times} times what the fastest sent")
+    if shares:
+        words.append(f"nobody kept its core busier than {max(shares):.0%}")
+    return "; ".join(words)
