@@ -12,12 +12,11 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks.engine import on_ledger
@@ -81,7 +80,8 @@ def on_loop(coroutine: Coroutine[Any, Any, Usage], *, fast: bool) -> Usage:
 
 def send_command(job: Job) -> Usage:
     """The whole program: reading, planning, sending, and the books."""
-    with folder_in(job.folder) as folder:
+    with TemporaryDirectory(dir=job.folder) as name:
+        folder = Path(name)
         with (folder / "people.csv").open("w", encoding="utf-8", newline="") as file:
             write = csv.writer(file).writerow
             write(["directoryObject", "text"])
@@ -102,8 +102,8 @@ def send_command(job: Job) -> Usage:
 
 def engine(job: Job, *, fast: bool) -> Usage:
     """A run in this process, on a ledger that is there already."""
-    with folder_in(job.folder) as folder:
-        path = folder / "people.ledger.db"
+    with TemporaryDirectory(dir=job.folder) as folder:
+        path = Path(folder) / "people.ledger.db"
         plan_ledger(path, job.messages)
         return on_loop(on_ledger(path, job.url, job.workers), fast=fast)
 
@@ -123,7 +123,8 @@ async def _bare_loop(job: Job) -> Usage:
         nonlocal taken
         for number in numbers:
             async with session.post(f"{job.url}{PATH}", json=body(number)) as response:
-                taken += (await response.json())["resultType"] == 0
+                result = await response.json()
+            taken += result["resultType"] == 0
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=job.workers), headers=HEADERS) as session:
         with measuring() as usage:
@@ -226,17 +227,6 @@ def curl(job: Job) -> Usage:
         )
     require_taken(ended.stdout.count(ANSWER), job.messages)
     return usage
-
-
-@contextmanager
-def folder_in(parent: Path) -> Iterator[Path]:
-    """A folder with a name of its own, gone behind the block."""
-    folder = parent / str(time.monotonic_ns())
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def engine_on_asyncio(job: Job) -> Usage:

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.figure import Figure, Sample
 from benchmarks.form import Form
@@ -28,25 +29,28 @@ PATIENCE = 120.0
 
 def measure(form: Form, folder: Path) -> Iterator[Figure]:
     """Make the two ledgers, then each command in turn, round by round."""
-    half, finished = folder / "half.ledger.db", folder / "finished.ledger.db"
-    run_alone(plan_ledger, half, form.large)
-    shutil.copyfile(half, finished)
-    run_alone(accept_first, half, form.large // 2)
-    run_alone(accept_first, finished, form.large)
-    taken: dict[str, list[float]] = {}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    taken: dict[str, list[float]] = {STATUS: [], REPORT: [], RESUME_FINISHED: [], FIRST_REQUEST: []}
+    with TemporaryDirectory(dir=folder) as name, socket.create_server(("127.0.0.1", 0)) as listener:
+        half, finished = _make_ledgers(Path(name), form.large)
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}/restApi"
         for _ in range(form.rounds):
-            for name, seconds in (
-                (STATUS, seconds_of("status", str(finished))),
-                (REPORT, seconds_of("report", str(finished), "--format", "csv")),
-                (RESUME_FINISHED, seconds_of("resume", str(finished), *_endpoint(listener))),
-                (FIRST_REQUEST, seconds_to_first_request(half, form.large, listener)),
-            ):
-                taken.setdefault(name, []).append(seconds)
+            taken[STATUS].append(seconds_of("status", str(finished)))
+            taken[REPORT].append(seconds_of("report", str(finished), "--format", "csv"))
+            taken[RESUME_FINISHED].append(seconds_of("resume", str(finished), "--url", endpoint))
+            resume = ("resume", str(half), "--yes", "--max-recipients", str(form.large), "--url", endpoint)
+            taken[FIRST_REQUEST].append(seconds_to_first_request(resume, listener))
     for name, rounds in taken.items():
         yield Figure(SECTION, name, SECONDS, Sample(tuple(rounds)), {"messages": form.large})
-    half.unlink()
-    finished.unlink()
+
+
+def _make_ledgers(folder: Path, messages: int) -> tuple[Path, Path]:
+    """One that is half done, and one that is finished."""
+    half, finished = folder / "half.ledger.db", folder / "finished.ledger.db"
+    run_alone(plan_ledger, half, messages)
+    shutil.copyfile(half, finished)
+    run_alone(accept_first, half, messages // 2)
+    run_alone(accept_first, finished, messages)
+    return half, finished
 
 
 def seconds_of(*arguments: str) -> float:
@@ -60,18 +64,18 @@ def seconds_of(*arguments: str) -> float:
     return taken
 
 
-def seconds_to_first_request(ledger: Path, messages: int, listener: socket.socket) -> float:
-    """How long it takes from the start of `resume` until a request arrives; the run is killed then.
+def seconds_to_first_request(arguments: Sequence[str], listener: socket.socket) -> float:
+    """How long it takes from the start of the program until a request arrives; it is killed then.
 
     So the next round finds what a crash leaves, as a run does that is resumed in earnest.
     """
-    options = ["--yes", "--quiet", "--max-recipients", str(messages), *_endpoint(listener)]
     listener.settimeout(PATIENCE)
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bulksms", "resume", str(ledger), *options],
+        [sys.executable, "-m", "bulksms", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env=_environment(),
     )
     try:
@@ -94,10 +98,6 @@ def _forget_others(listener: socket.socket) -> None:
             listener.accept()[0].close()
         except TimeoutError:
             return
-
-
-def _endpoint(listener: socket.socket) -> list[str]:
-    return ["--url", f"http://127.0.0.1:{listener.getsockname()[1]}/restApi"]
 
 
 def _environment() -> dict[str, str]:

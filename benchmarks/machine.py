@@ -9,6 +9,7 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def starting_on(core: int | None) -> Iterator[None]:
 def commit_milliseconds(folder: Path) -> float:
     """The median time that the disk of this folder takes to make four kilobytes durable."""
     times = []
-    with (folder / "fsync").open("wb") as file:
+    with tempfile.TemporaryFile(dir=folder) as file:
         for _ in range(COMMITS):
             began = time.perf_counter()
             file.write(b"x" * 4096)

@@ -72,8 +72,9 @@ def _rivals(figures: Sequence[Figure]) -> Iterator[str]:
     for unit in (SPEED, COST):
         for latency in dict.fromkeys(figure.conditions["latency_ms"] for figure in figures):
             them = [it for it in figures if it.unit == unit and it.conditions["latency_ms"] == latency]
-            title = f"{unit}, the server takes {latency:g} ms"
-            yield across(title, them, "workers", lambda figure: figure.name)
+            if them:
+                title = f"{unit}, the server takes {latency:g} ms"
+                yield across(title, them, "workers", lambda figure: figure.name)
 
 
 def _server(figures: Sequence[Figure]) -> str:
