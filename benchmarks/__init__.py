@@ -7,7 +7,7 @@ server; what is told is the median with the lowest and the highest round.
 
 - `__main__` the one command; `sections` what it measures, in which form
 - `rivals` everybody against everybody, by latency and workers: `contenders` who they are, `wire` what they send
-- `cost` what a message costs as the plan grows; `alone` the parts by themselves: ledger, intake
+- `layers` what each layer costs a message; `cost` the same as the plan grows; `alone` ledger and intake
 - `large` a ledger of a million rows: looked at, resumed; `startup` the time until a command has said something
 - `server` what all contenders talk to: nginx, or `raw_server`; `headroom` whether it is in nobody's way
 - `processes` and `machine` where it runs; `figure`, `targets`, `tables`, `chart`, `results` what is told of it

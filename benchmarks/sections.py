@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import alone, cost, large, rivals, startup
+from benchmarks import alone, cost, large, layers, rivals, startup
 from benchmarks.figure import Figure
 from benchmarks.form import Form
 
@@ -20,6 +20,7 @@ def measure_startup(form: Form, folder: Path) -> Iterator[Figure]:
 
 SECTIONS: Mapping[str, Callable[[Form, Path], Iterator[Figure]]] = {
     rivals.SECTION: rivals.measure,
+    layers.SECTION: layers.measure,
     cost.SECTION: cost.measure,
     alone.LEDGER: alone.measure_ledger,
     alone.INTAKE: alone.measure_intake,

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from benchmarks.cost import SECTION as COSTS
 from benchmarks.figure import Figure, Figures, number
+from benchmarks.layers import SECTION as LAYERS
 from benchmarks.rivals import COST, HEADROOM, SERVER_BUSY, SPEED
 from benchmarks.rivals import SECTION as RIVALS
 from benchmarks.targets import NOT_MEASURED, TARGET, judged
 
+ACROSS = {COSTS: "messages", LAYERS: "of"}
+"""Sections whose tables have a column for each value of a condition."""
 MEDIAN = "median (lowest to highest)"
 
 
@@ -35,8 +38,8 @@ def all_tables(figures: Figures) -> str:
     parts = [*_rivals([figure for figure in figures if figure.section == RIVALS])]
     for section in dict.fromkeys(figure.section for figure in figures if figure.section != RIVALS):
         of_section = [figure for figure in figures if figure.section == section]
-        if section == COSTS:
-            parts.append(across(section, of_section, "messages", lambda figure: f"{figure.name}, {figure.unit}"))
+        if section in ACROSS:
+            parts.append(across(section, of_section, ACROSS[section], lambda figure: f"{figure.name}, {figure.unit}"))
         else:
             rows = [(what(figure), str(figure.sample), figure.unit) for figure in of_section]
             parts.append(table((section, MEDIAN, "unit"), rows))
@@ -61,7 +64,9 @@ def across(title: str, figures: Sequence[Figure], condition: str, name: Callable
     cells = {(name(figure), figure.conditions[condition]): str(figure.sample) for figure in figures}
     names = dict.fromkeys(name(figure) for figure in figures)
     rows = [[row, *(cells.get((row, column), "") for column in columns)] for row in names]
-    return table([title, *(f"{condition} {column:,}" for column in columns)], rows)
+    return table(
+        [title, *(f"{condition} {number(column)}" if isinstance(column, int) else column for column in columns)], rows
+    )
 
 
 def _rivals(figures: Sequence[Figure]) -> Iterator[str]:
