@@ -31,14 +31,15 @@ def measure(form: Form, folder: Path) -> Iterator[Figure]:
     """Make the two ledgers, then each command in turn, round by round."""
     taken: dict[str, list[float]] = {STATUS: [], REPORT: [], RESUME_FINISHED: [], FIRST_REQUEST: []}
     with TemporaryDirectory(dir=folder) as name, socket.create_server(("127.0.0.1", 0)) as listener:
-        half, finished = _make_ledgers(Path(name), form.large)
+        place = Path(name)
+        half, finished = _make_ledgers(place, form.large)
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}/restApi"
         for _ in range(form.rounds):
-            taken[STATUS].append(seconds_of("status", str(finished)))
-            taken[REPORT].append(seconds_of("report", str(finished), "--format", "csv"))
-            taken[RESUME_FINISHED].append(seconds_of("resume", str(finished), "--url", endpoint))
-            resume = ("resume", str(half), "--yes", "--max-recipients", str(form.large), "--url", endpoint)
-            taken[FIRST_REQUEST].append(seconds_to_first_request(resume, listener))
+            taken[STATUS].append(seconds_of(place, "status", finished.name))
+            taken[REPORT].append(seconds_of(place, "report", finished.name, "--format", "csv"))
+            taken[RESUME_FINISHED].append(seconds_of(place, "resume", finished.name, "--url", endpoint))
+            resume = ("resume", half.name, "--yes", "--max-recipients", str(form.large), "--url", endpoint)
+            taken[FIRST_REQUEST].append(seconds_to_first_request(place, resume, listener))
     for name, rounds in taken.items():
         yield Figure(SECTION, name, SECONDS, Sample(tuple(rounds)), {"messages": form.large})
 
@@ -53,31 +54,25 @@ def _make_ledgers(folder: Path, messages: int) -> tuple[Path, Path]:
     return half, finished
 
 
-def seconds_of(*arguments: str) -> float:
-    """How long the program takes, from its start to its end."""
+def seconds_of(folder: Path, *arguments: str) -> float:
+    """How long the program takes in this folder, from its start to its end."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "bulksms", *arguments]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=_environment())
+    process = _start(folder, arguments, subprocess.PIPE)
+    _, said = process.communicate()
     taken = time.perf_counter() - began
-    if ended.returncode not in (0, 3):  # 3: there is nothing left to send
-        raise RuntimeError(f"{' '.join(arguments)} ended with {ended.returncode}: {ended.stderr.decode()}")
+    if process.returncode not in (0, 3):  # 3: there is nothing left to send
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {said.decode()}")
     return taken
 
 
-def seconds_to_first_request(arguments: Sequence[str], listener: socket.socket) -> float:
+def seconds_to_first_request(folder: Path, arguments: Sequence[str], listener: socket.socket) -> float:
     """How long it takes from the start of the program until a request arrives; it is killed then.
 
     So the next round finds what a crash leaves, as a run does that is resumed in earnest.
     """
     listener.settimeout(PATIENCE)
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bulksms", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-    )
+    process = _start(folder, arguments, subprocess.DEVNULL)
     try:
         connection, _ = listener.accept()
         with connection:
@@ -100,5 +95,13 @@ def _forget_others(listener: socket.socket) -> None:
             return
 
 
-def _environment() -> dict[str, str]:
-    return os.environ | {"BULKSMS_TOKEN": TOKEN}
+def _start(folder: Path, arguments: Sequence[str], stderr: int) -> subprocess.Popen[bytes]:
+    """The program, with nothing of its user's."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bulksms", *arguments],
+        cwd=folder,
+        env=os.environ | {"BULKSMS_TOKEN": TOKEN, "XDG_STATE_HOME": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+    )
