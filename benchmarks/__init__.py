@@ -10,6 +10,7 @@ server; what is told is the median with the lowest and the highest round.
 - `layers` what each layer costs a message; `cost` the same as the plan grows; `alone` ledger and intake
 - `large` a ledger of a million rows: looked at, resumed; `startup` the time until a command has said something
 - `server` what all contenders talk to: nginx, or `raw_server`; `headroom` whether it is in nobody's way
-- `processes` and `machine` where it runs; `figure`, `targets`, `tables`, `chart`, `results` what is told of it
+- `program`, `processes`, `machine` where and how it runs
+- `figure`, `targets`, `tables`, `chart`, `results` what is told of it
 - `kills`, `planning`, `throughput` and `startup` are commands of their own as well
 """

@@ -58,6 +58,7 @@ def main() -> int:
     about |= {"load at the end": load()}
     told: dict[str, object] = {"command": command(), "machine": about, "form": dataclasses.asdict(form)}
     print(_about(told, skipped, seconds))
+    print("medians, with the lowest and the highest round in brackets\n")
     print(all_tables(figures))
     for path in write_results(options.results, figures, told | {"skipped": skipped, "seconds": seconds}):
         print(f"written: {path}", file=sys.stderr)

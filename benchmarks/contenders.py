@@ -7,10 +7,8 @@ Law: each sends the same bodies to the same server, makes sure that everybody wa
 import asyncio
 import csv
 import json
-import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from benchmarks.engine import on_ledger
 from benchmarks.ledgers import plan_ledger
 from benchmarks.machine import has_package
 from benchmarks.processes import Usage, measuring
+from benchmarks.program import BULKSMS, run
 from benchmarks.wire import ANSWER, HEADERS, PATH, TOKEN, body, recipient, require_taken, text
 
 FAST = 8_000.0
@@ -88,16 +87,7 @@ def send_command(job: Job) -> Usage:
             for number in range(job.messages):
                 write([recipient(number), f"{text(number)} at {folder.name}"])  # each time another plan
         options = ["--workers", str(job.workers), "--no-adapt", "--max-recipients", str(job.messages)]
-        with measuring() as usage:
-            subprocess.run(
-                [sys.executable, "-m", "bulksms", "send", "people.csv", "--yes", "--quiet", *options],
-                cwd=folder,
-                env=os.environ | {"BULKSMS_URL": job.url, "BULKSMS_TOKEN": TOKEN, "XDG_STATE_HOME": str(folder)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
-    return usage
+        return run(folder, (*BULKSMS, "send", "people.csv", "--yes", "--quiet", "--url", job.url, *options))
 
 
 def engine(job: Job, *, fast: bool) -> Usage:

@@ -3,12 +3,8 @@
 Law: everything is a command, from the start of its process; what is resumed was really stopped in the middle.
 """
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,11 +12,11 @@ from tempfile import TemporaryDirectory
 from benchmarks.figure import Figure, Sample
 from benchmarks.form import Form
 from benchmarks.ledgers import accept_first, plan_ledger
-from benchmarks.processes import run_alone
-from benchmarks.wire import TOKEN
+from benchmarks.processes import Usage, measuring, run_alone
+from benchmarks.program import BULKSMS, run, start
 
 SECTION = "large"
-SECONDS = "s"
+SECONDS, BUSY = "s", "s CPU"
 STATUS, REPORT = "status", "report --format csv"
 RESUME_FINISHED, FIRST_REQUEST = "resume of a finished ledger", "resume of a half-done ledger to its first request"
 PATIENCE = 120.0
@@ -29,22 +25,24 @@ PATIENCE = 120.0
 
 def measure(form: Form, folder: Path) -> Iterator[Figure]:
     """Make the two ledgers, then each command in turn, round by round."""
-    taken: dict[str, list[float]] = {STATUS: [], REPORT: [], RESUME_FINISHED: [], FIRST_REQUEST: []}
+    taken: dict[str, list[Usage]] = {STATUS: [], REPORT: [], RESUME_FINISHED: [], FIRST_REQUEST: []}
     with TemporaryDirectory(dir=folder) as name, socket.create_server(("127.0.0.1", 0)) as listener:
         place = Path(name)
-        half, finished = _make_ledgers(place, form.large)
-        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}/restApi"
+        half, finished = make_ledgers(place, form.large)
+        there = ("--url", f"http://127.0.0.1:{listener.getsockname()[1]}/restApi")
+        resume = (*BULKSMS, "resume", half.name, "--yes", "--max-recipients", str(form.large), *there)
         for _ in range(form.rounds):
-            taken[STATUS].append(seconds_of(place, "status", finished.name))
-            taken[REPORT].append(seconds_of(place, "report", finished.name, "--format", "csv"))
-            taken[RESUME_FINISHED].append(seconds_of(place, "resume", finished.name, "--url", endpoint))
-            resume = ("resume", half.name, "--yes", "--max-recipients", str(form.large), "--url", endpoint)
-            taken[FIRST_REQUEST].append(seconds_to_first_request(place, resume, listener))
-    for name, rounds in taken.items():
-        yield Figure(SECTION, name, SECONDS, Sample(tuple(rounds)), {"messages": form.large})
+            taken[STATUS].append(run(place, (*BULKSMS, "status", finished.name)))
+            taken[REPORT].append(run(place, (*BULKSMS, "report", finished.name, "--format", "csv")))
+            taken[RESUME_FINISHED].append(run(place, (*BULKSMS, "resume", finished.name, *there), codes=(0, 3)))
+            taken[FIRST_REQUEST].append(until_first_request(place, resume, listener))
+    for name, usages in taken.items():
+        told = {"messages": form.large}
+        yield Figure(SECTION, name, SECONDS, Sample(tuple(usage.seconds for usage in usages)), told)
+        yield Figure(SECTION, name, BUSY, Sample(tuple(usage.busy for usage in usages)), told)
 
 
-def _make_ledgers(folder: Path, messages: int) -> tuple[Path, Path]:
+def make_ledgers(folder: Path, messages: int) -> tuple[Path, Path]:
     """One that is half done, and one that is finished."""
     half, finished = folder / "half.ledger.db", folder / "finished.ledger.db"
     run_alone(plan_ledger, half, messages)
@@ -54,35 +52,25 @@ def _make_ledgers(folder: Path, messages: int) -> tuple[Path, Path]:
     return half, finished
 
 
-def seconds_of(folder: Path, *arguments: str) -> float:
-    """How long the program takes in this folder, from its start to its end."""
-    began = time.perf_counter()
-    process = _start(folder, arguments, subprocess.PIPE)
-    _, said = process.communicate()
-    taken = time.perf_counter() - began
-    if process.returncode not in (0, 3):  # 3: there is nothing left to send
-        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {said.decode()}")
-    return taken
+def until_first_request(folder: Path, arguments: Sequence[str], listener: socket.socket) -> Usage:
+    """What the program uses from its start until a request arrives; it is killed then.
 
-
-def seconds_to_first_request(folder: Path, arguments: Sequence[str], listener: socket.socket) -> float:
-    """How long it takes from the start of the program until a request arrives; it is killed then.
-
-    So the next round finds what a crash leaves, as a run does that is resumed in earnest.
+    So the next round finds what a crash leaves, as a run does that is resumed in earnest. The end of the process is
+    counted with it: a moment.
     """
     listener.settimeout(PATIENCE)
-    began = time.perf_counter()
-    process = _start(folder, arguments, subprocess.DEVNULL)
-    try:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(PATIENCE)
-            connection.recv(1)
-            return time.perf_counter() - began
-    finally:
-        process.kill()
-        process.wait()
-        _forget_others(listener)
+    with measuring() as usage:
+        process = start(folder, *arguments)
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                connection.recv(1)
+        finally:
+            process.kill()
+            process.wait()
+    _forget_others(listener)
+    return usage
 
 
 def _forget_others(listener: socket.socket) -> None:
@@ -93,15 +81,3 @@ def _forget_others(listener: socket.socket) -> None:
             listener.accept()[0].close()
         except TimeoutError:
             return
-
-
-def _start(folder: Path, arguments: Sequence[str], stderr: int) -> subprocess.Popen[bytes]:
-    """The program, with nothing of its user's."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bulksms", *arguments],
-        cwd=folder,
-        env=os.environ | {"BULKSMS_TOKEN": TOKEN, "XDG_STATE_HOME": str(folder)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-    )

@@ -14,8 +14,9 @@ STARTS = 4
 
 def measure_startup(form: Form, folder: Path) -> Iterator[Figure]:
     """The time until a command has said something."""
-    for name, sample in startup.measure_commands(STARTS * form.rounds, form.sizes[0], folder).items():
-        yield Figure(STARTUP, name, "s", sample)
+    for name, usages in startup.measure_commands(STARTS * form.rounds, form.sizes[0], folder).items():
+        yield Figure(STARTUP, name, "s", startup.seconds(usages))
+        yield Figure(STARTUP, name, "s CPU", startup.busy_seconds(usages))
 
 
 SECTIONS: Mapping[str, Callable[[Form, Path], Iterator[Figure]]] = {

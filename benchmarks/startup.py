@@ -5,40 +5,45 @@ as many messages as `--messages` says.
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figure import Sample
 from benchmarks.ledgers import plan_ledger
+from benchmarks.processes import Usage
+from benchmarks.program import BULKSMS, run
 
 NOTHING, HELP = "python -c pass", "bulksms --help"
 
 
-def seconds(command: list[str]) -> float:
-    """How long the command takes, from its start to its end."""
-    began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
-def measure_commands(rounds: int, messages: int, folder: Path) -> dict[str, Sample]:
-    """Each command in turn, round by round."""
+def measure_commands(rounds: int, messages: int, folder: Path) -> dict[str, list[Usage]]:
+    """Each command in turn, round by round; before the first of them each once, which may compile what it needs."""
     ledger = folder / "startup.ledger.db"
     plan_ledger(ledger, messages)
     commands = {
-        NOTHING: [sys.executable, "-c", "pass"],
-        HELP: [sys.executable, "-m", "bulksms", "--help"],
-        f"bulksms status ({messages:,} messages)": [sys.executable, "-m", "bulksms", "status", str(ledger)],
+        NOTHING: ("-c", "pass"),
+        HELP: (*BULKSMS, "--help"),
+        f"bulksms status ({messages:,} messages)": (*BULKSMS, "status", ledger.name),
     }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(rounds):
+    usages: dict[str, list[Usage]] = {name: [] for name in commands}
+    for turn in range(rounds + 1):
         for name, command in commands.items():
-            times[name].append(seconds(command))
+            usage = run(folder, command)
+            if turn:
+                usages[name].append(usage)
     ledger.unlink()
-    return {name: Sample(tuple(taken)) for name, taken in times.items()}
+    return usages
+
+
+def seconds(usages: Sequence[Usage]) -> Sample:
+    """On the clock."""
+    return Sample(tuple(usage.seconds for usage in usages))
+
+
+def busy_seconds(usages: Sequence[Usage]) -> Sample:
+    """Of the processor."""
+    return Sample(tuple(usage.busy for usage in usages))
 
 
 def main() -> None:
@@ -50,8 +55,8 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, sample in measure_commands(options.rounds, options.messages, Path(folder)).items():
-            print(f"{name}: {sample} s")
+        for name, usages in measure_commands(options.rounds, options.messages, Path(folder)).items():
+            print(f"{name}: {seconds(usages)} s, {busy_seconds(usages)} s of processor time")
 
 
 if __name__ == "__main__":

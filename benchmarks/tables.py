@@ -12,10 +12,6 @@ from benchmarks.rivals import COST, HEADROOM, SERVER_BUSY, SPEED
 from benchmarks.rivals import SECTION as RIVALS
 from benchmarks.targets import NOT_MEASURED, TARGET, judged
 
-ACROSS = {COSTS: "messages", LAYERS: "of"}
-"""Sections whose tables have a column for each value of a condition."""
-MEDIAN = "median (lowest to highest)"
-
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table with aligned columns, the first to the left and the others to the right."""
@@ -38,11 +34,13 @@ def all_tables(figures: Figures) -> str:
     parts = [*_rivals([figure for figure in figures if figure.section == RIVALS])]
     for section in dict.fromkeys(figure.section for figure in figures if figure.section != RIVALS):
         of_section = [figure for figure in figures if figure.section == section]
-        if section in ACROSS:
-            parts.append(across(section, of_section, ACROSS[section], lambda figure: f"{figure.name}, {figure.unit}"))
+        if section == COSTS:
+            parts.append(across(section, of_section, _and_unit, _condition("messages")))
+        elif section == LAYERS:
+            title = f"{section}, {of_section[0].unit}"
+            parts.append(across(title, of_section, _name, lambda figure: str(figure.conditions["of"])))
         else:
-            rows = [(what(figure), str(figure.sample), figure.unit) for figure in of_section]
-            parts.append(table((section, MEDIAN, "unit"), rows))
+            parts.append(across(section, of_section, what, lambda figure: figure.unit))
     measured = [line for line in judged(figures) if line[-1] != NOT_MEASURED]
     if measured:
         parts.append(table(("figures to reach", *TARGET[1:]), measured))
@@ -58,15 +56,23 @@ def what(figure: Figure) -> str:
     return ", ".join([figure.name, *conditions])
 
 
-def across(title: str, figures: Sequence[Figure], condition: str, name: Callable[[Figure], str]) -> str:
-    """A table with a column for each value of a condition, and a row for each name."""
-    columns = sorted({figure.conditions[condition] for figure in figures})
-    cells = {(name(figure), figure.conditions[condition]): str(figure.sample) for figure in figures}
-    names = dict.fromkeys(name(figure) for figure in figures)
-    rows = [[row, *(cells.get((row, column), "") for column in columns)] for row in names]
-    return table(
-        [title, *(f"{condition} {number(column)}" if isinstance(column, int) else column for column in columns)], rows
-    )
+def across(title: str, figures: Sequence[Figure], row: Callable[[Figure], str], column: Callable[[Figure], str]) -> str:
+    """A table with the figures in the rows and columns that they say; both in the order in which they come."""
+    cells = {(row(figure), column(figure)): str(figure.sample) for figure in figures}
+    rows, columns = (list(dict.fromkeys(place)) for place in zip(*cells, strict=True))
+    return table([title, *columns], [[name, *(cells.get((name, place), "") for place in columns)] for name in rows])
+
+
+def _name(figure: Figure) -> str:
+    return figure.name
+
+
+def _and_unit(figure: Figure) -> str:
+    return f"{figure.name}, {figure.unit}"
+
+
+def _condition(name: str) -> Callable[[Figure], str]:
+    return lambda figure: f"{name} {figure.conditions[name]:,}"
 
 
 def _rivals(figures: Sequence[Figure]) -> Iterator[str]:
@@ -79,7 +85,7 @@ def _rivals(figures: Sequence[Figure]) -> Iterator[str]:
             them = [it for it in figures if it.unit == unit and it.conditions["latency_ms"] == latency]
             if them:
                 title = f"{unit}, the server takes {latency:g} ms"
-                yield across(title, them, "workers", lambda figure: figure.name)
+                yield across(title, them, _name, _condition("workers"))
 
 
 def _server(figures: Sequence[Figure]) -> str:

@@ -18,8 +18,10 @@ ROUNDS = 8
 """Rounds until it is given up."""
 ENGINE_OVER_BARE = 2.5
 """The engine's processor time a message over a bare aiohttp loop's: measured 1.5 to 2."""
-GROWTH = 1.5
-"""Cost a message of ten times as many over the cost of the few: measured 0.7 to 1."""
+RUN_GROWTH = 1.5
+"""Cost a message in a run of ten times as many over the cost in the small one: measured 0.75 to 1.05."""
+PLAN_GROWTH = 1.2
+"""Cost a row in a plan of ten times as many over the cost in the small one: measured 0.85 to 0.95."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,12 +64,12 @@ def test_a_message_costs_the_same_in_a_larger_run(url: str, tmp_path: Path) -> N
             cost = apart.run(engine_on_asyncio, few).busy / few.messages
             return apart.run(engine_on_asyncio, many).busy / many.messages / cost
 
-        require_once(GROWTH, ratio)
+        require_once(RUN_GROWTH, ratio)
 
 
 def test_a_row_costs_the_same_in_a_larger_plan(tmp_path: Path) -> None:
     def ratio() -> float:
-        few, many = (plan_rows(count, tmp_path).busy / count for count in (2_000, 20_000))
+        few, many = (plan_rows(count, tmp_path).busy / count for count in (5_000, 50_000))
         return many / few
 
-    require_once(GROWTH, ratio)
+    require_once(PLAN_GROWTH, ratio)
