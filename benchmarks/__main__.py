@@ -18,6 +18,9 @@ from benchmarks.results import FOLDER, write_results
 from benchmarks.sections import SECTIONS
 from benchmarks.tables import all_tables, what
 
+IDLE = 0.5
+"""The load, averaged over a minute, of a machine that has nothing else to do."""
+
 
 def options_given() -> argparse.Namespace:
     """What was asked for."""
@@ -72,6 +75,8 @@ def _about(told: dict[str, object], skipped: dict[str, str], seconds: dict[str, 
     if isinstance(machine, dict):
         lines += [f"{name}: {_words(value)}" for name, value in machine.items()]
     lines += [f"skipped: {name} ({how})" for name, how in skipped.items()]
+    if isinstance(machine, dict) and (machine["load"] or 0) > IDLE:
+        lines.append("the machine had other work: believe the processor time, not the clock")
     lines.append("seconds: " + ", ".join(f"{section} {number(taken)}" for section, taken in seconds.items()))
     return "\n".join(lines) + "\n"
 

@@ -254,7 +254,7 @@ CONTENDERS = (
     Contender(DOCUMENTATION, documentation, pace=600, one_by_one=True, packages=("requests",)),
     Contender(SESSION, session, pace=1_000, one_by_one=True, packages=("requests",)),
     Contender(POOL, thread_pool, pace=800, packages=("requests",)),
-    Contender(HTTPX, httpx_loop, pace=250, packages=("httpx",)),
+    Contender(HTTPX, httpx_loop, pace=150, packages=("httpx",)),
     Contender(CURL, curl, pace=100, programs=("xargs", "curl")),
 )
 """In the order in which they take their turns: those that are compared most closely side by side."""

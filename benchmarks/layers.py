@@ -25,6 +25,8 @@ SECTION = "layers"
 COST = "µs CPU/message"
 BARE, ENGINE = "bare aiohttp loop", "engine"
 WORKERS = 64
+ENOUGH = 20_000
+"""Messages after which a profile changes no more."""
 EVERY = 0.001
 """Seconds of processor time between two looks."""
 
@@ -104,13 +106,14 @@ def profile_bare_loop(job: Job) -> dict[str, float]:
 
 def measure(form: Form, folder: Path) -> Iterator[Figure]:
     """Both in turn, each in a process of its own that has done it once already."""
+    messages = min(form.alone, ENOUGH)
     rounds: dict[str, list[dict[str, float]]] = {BARE: [], ENGINE: []}
     path = folder / "layers.ledger.db"
     with server() as running, Apart() as ceiling, Apart() as ours:
-        job = Job(running.url, form.alone, WORKERS, folder)
+        job = Job(running.url, messages, WORKERS, folder)
         for turn in range(form.rounds + 1):
             bare = ceiling.run(profile_bare_loop, job)
-            run_alone(plan_ledger, path, form.alone)
+            run_alone(plan_ledger, path, messages)
             engine = ours.run(profile_engine, path, running.url)
             path.unlink()
             if turn:  # the first one loads the code
@@ -118,6 +121,6 @@ def measure(form: Form, folder: Path) -> Iterator[Figure]:
                 rounds[ENGINE].append(engine)
     for layer in (*dict.fromkeys(LAYERS.values()), WRITER, OTHERS, TOTAL):
         for name, of in rounds.items():
-            costs = [(sum(it.values()) if layer == TOTAL else it[layer]) / form.alone * 1e6 for it in of]
+            costs = [(sum(it.values()) if layer == TOTAL else it[layer]) / messages * 1e6 for it in of]
             if max(costs) > 0:
-                yield Figure(SECTION, layer, COST, Sample(tuple(costs)), {"of": name, "messages": form.alone})
+                yield Figure(SECTION, layer, COST, Sample(tuple(costs)), {"of": name, "messages": messages})
