@@ -33,7 +33,7 @@ def options_given() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="SECTION", help=", ".join(SECTIONS)
     )
-    parser.add_argument("--rounds", type=int, help="instead of the form's own")
+    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", help="instead of the form's own")
     parser.add_argument("--results", type=Path, default=FOLDER, help="folder for JSON and chart")
     return parser.parse_args()
 

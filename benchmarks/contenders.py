@@ -25,6 +25,7 @@ from benchmarks.program import BULKSMS, run
 from benchmarks.wire import ANSWER, HEADERS, PATH, TOKEN, body, recipient, require_taken, text
 
 FAST = 8_000.0
+"""Messages a second of an asynchronous client, about."""
 OVERHEAD = 0.0005
 """Seconds that a worker needs for a message at least, whatever the server does."""
 

@@ -1,8 +1,8 @@
 """Layers: what each layer costs a message, of the engine and of a bare loop: the profile of the hot path.
 
-Law: nothing is scaled or guessed. A thousand times a second of processor time the event loop's thread is asked where it
-is, and the processor time that it has used since the last time is put down to that layer; what the process used beside
-it is the ledger's writer. Every message takes the same way, so that the parts add up to what a message costs.
+Law: the parts add up to what a message costs. Some hundred times in each second of processor time, as the system's
+clock ticks, the event loop's thread is asked where it is, and what it has used since the last time is put down to that
+layer; what the process used beside it is the ledger's writer.
 """
 
 import signal
@@ -28,7 +28,7 @@ WORKERS = 64
 ENOUGH = 20_000
 """Messages after which a profile changes no more."""
 EVERY = 0.001
-"""Seconds of processor time between two looks."""
+"""Seconds of processor time between two looks; the clock of most systems ticks less often, and then they are more."""
 
 LAYERS = {
     "/aiohttp/": "aiohttp and what it needs",
