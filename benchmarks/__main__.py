@@ -33,9 +33,16 @@ def options_given() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="SECTION", help=", ".join(SECTIONS)
     )
-    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", help="instead of the form's own")
+    parser.add_argument("--rounds", type=rounds, metavar="N", help="instead of the form's own")
     parser.add_argument("--results", type=Path, default=FOLDER, help="folder for JSON and chart")
     return parser.parse_args()
+
+
+def rounds(words: str) -> int:
+    """How many. Raises ValueError, as argparse wants it, if it is none."""
+    if int(words) < 1:
+        raise ValueError(words)
+    return int(words)
 
 
 def main() -> int:
