@@ -12,5 +12,5 @@ server; what is told is the median with the lowest and the highest round.
 - `server` what all contenders talk to: nginx, or `raw_server`; `headroom` whether it is in nobody's way
 - `program`, `processes`, `machine` where and how it runs
 - `figure`, `targets`, `tables`, `chart`, `results` what is told of it
-- `kills`, `planning`, `throughput` and `startup` are commands of their own as well
+- `kills` and `display` are commands of their own, and so are `planning`, `throughput` and `startup`
 """

@@ -20,8 +20,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.server import part_cores, server
-from benchmarks.throughput import TOKEN, describe, plan_ledger
+from benchmarks.engine import open_ledger
+from benchmarks.figure import Sample
+from benchmarks.ledgers import plan_ledger
+from benchmarks.machine import part_cores, stay_on
+from benchmarks.server import server
+from benchmarks.wire import TOKEN
 from bulksms.adaxes import AccessToken, Client, ClientSettings
 from bulksms.cli.drawing import REDRAW_EVERY, Drawing
 from bulksms.cli.look import lines
@@ -29,9 +33,7 @@ from bulksms.cli.progress import Living, shown
 from bulksms.config import RunSettings
 from bulksms.engine.progress import Progress
 from bulksms.engine.run import Run
-from bulksms.ledger.file import Recovery
 from bulksms.ledger.reader import Standing
-from bulksms.ledger.writer import RunRecord, open_for_run
 from bulksms.message import State
 
 
@@ -56,8 +58,7 @@ async def run(url: str, messages: int, workers: int, folder: Path, *, quiet: boo
     """Processor time of a run, in microseconds a message."""
     path = folder / f"{time.monotonic_ns()}.ledger.db"
     plan_ledger(path, messages)
-    record = RunRecord(url, "0", "user", "host", os.getpid(), "{}", "benchmark")
-    ledger = await open_for_run(path, Recovery(State.UNKNOWN, 5), record)
+    ledger = await open_ledger(path, url)
     settings = RunSettings(workers=workers, adapt=False)
     try:
         async with Client(ClientSettings(url, workers), AccessToken(TOKEN)) as client:
@@ -93,18 +94,18 @@ def main() -> None:
     options = parser.parse_args()
     quiet: list[float] = []
     drawn: list[float] = []
-    with server() as url, tempfile.TemporaryDirectory() as name, terminal():
+    with server() as running, tempfile.TemporaryDirectory() as name, terminal():
         if (cores := part_cores()) is not None:
-            os.sched_setaffinity(0, {cores[0]})
+            stay_on(cores[0])
         folder = Path(name)
         for _ in range(options.rounds + 1):  # the first one warms up
-            quiet.append(asyncio.run(run(url, options.messages, options.workers, folder, quiet=True)))
-            drawn.append(asyncio.run(run(url, options.messages, options.workers, folder, quiet=False)))
+            quiet.append(asyncio.run(run(running.url, options.messages, options.workers, folder, quiet=True)))
+            drawn.append(asyncio.run(run(running.url, options.messages, options.workers, folder, quiet=False)))
         one = drawing_milliseconds(folder)
     added = [(shown / silent - 1) * 100 for silent, shown in zip(quiet[1:], drawn[1:], strict=True)]
-    print(f"--quiet: {describe(quiet[1:])} microseconds a message")
-    print(f"drawn: {describe(drawn[1:])} microseconds a message")
-    print(f"the display adds {describe(added)} %")
+    print(f"--quiet: {Sample(tuple(quiet[1:]))} microseconds a message")
+    print(f"drawn: {Sample(tuple(drawn[1:]))} microseconds a message")
+    print(f"the display adds {Sample(tuple(added))} %")
     print(f"one drawing takes {one:.2f} ms of processor time, {1 / REDRAW_EVERY:.0f} a second")
 
 
