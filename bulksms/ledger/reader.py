@@ -6,6 +6,7 @@ Law: a message found `sending` while no run lives is told as `unknown` (`crash`)
 import json
 import sqlite3
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from bulksms.errors import LedgerTrouble
 from bulksms.ledger import file
+from bulksms.ledger.figures import Figures
 from bulksms.ledger.lock import is_held
 from bulksms.ledger.schema import MAY_HAVE_SENT_TWICE
 from bulksms.message import UNFINISHED, Reason, State
@@ -139,6 +141,7 @@ class LedgerReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = file.open_read_only(path)
+        self._was_living: bool | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -147,6 +150,30 @@ class LedgerReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Whatever is read in this block, and in blocks within it, is of one moment, also beside a living run."""
+        if self._was_living is not None:
+            yield
+            return
+        was_living = is_held(self.path)
+        with file.speaking_of(self.path):
+            self._connection.execute("BEGIN")
+            self._connection.execute("SELECT input FROM plan").fetchone()  # the moment is that of the first look
+        self._was_living = was_living or is_held(self.path)
+        try:
+            yield
+        finally:
+            self._was_living = None
+            self._connection.execute("ROLLBACK")
+
+    def _is_living(self) -> bool:
+        return is_held(self.path) if self._was_living is None else self._was_living
+
+    def figures(self) -> Figures:
+        """What the attempts and messages add up to; best asked in `one_moment`."""
+        return Figures(self.path, self._connection, is_living=self._is_living())
 
     def plan(self) -> Plan:
         """What was planned."""
@@ -169,11 +196,11 @@ class LedgerReader:
 
     def standing(self) -> Standing:
         """How many messages stand where, in one look at the counters."""
-        was_living = is_held(self.path)
+        was_living = self._is_living()
         with file.speaking_of(self.path):
             tally = dict(self._connection.execute("SELECT name, messages FROM tally"))
         # A run that began or ended while we looked has not crashed.
-        is_living = was_living or is_held(self.path)
+        is_living = was_living or self._is_living()
         counts = {state: tally[state] for state in State}
         crashed = 0 if is_living else counts[State.SENDING]
         counts[State.UNKNOWN] += crashed
@@ -197,13 +224,9 @@ class LedgerReader:
 
     def check_counters(self) -> None:
         """Count the rows themselves. Raises LedgerTrouble if they are not what the counters say."""
-        with file.speaking_of(self.path):
-            self._connection.execute("BEGIN")  # rows and counters of one moment, also beside a living run
-            try:
-                rows = dict(self._connection.execute("SELECT state, COUNT(*) FROM message GROUP BY state").fetchall())
-                tally = dict(self._connection.execute("SELECT name, messages FROM tally"))
-            finally:
-                self._connection.execute("ROLLBACK")
+        with file.speaking_of(self.path), self.one_moment():
+            rows = dict(self._connection.execute("SELECT state, COUNT(*) FROM message GROUP BY state").fetchall())
+            tally = dict(self._connection.execute("SELECT name, messages FROM tally"))
         differing = [state for state in State if rows.get(state, 0) != tally[state]]
         if differing:
             raise LedgerTrouble(
@@ -213,10 +236,10 @@ class LedgerReader:
 
     def lines(self, only: Collection[State] = ()) -> Iterator[Line]:
         """Every message in the input's order, or those in the given states."""
-        was_living = is_held(self.path)
+        was_living = self._is_living()
         with file.speaking_of(self.path):
             rows = self._connection.execute(f"{_LINE} ORDER BY number")
-            is_living = was_living or is_held(self.path)
+            is_living = was_living or self._is_living()
             for row in rows:
                 line = _line(row, is_living=is_living)
                 if not only or line.state in only:
