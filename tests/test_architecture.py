@@ -30,7 +30,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ONLY = {
     # The stand-in server is the other side of the wire: it must not share the client's mistakes.
     "sandbox": {"errors", "message"},
-    "report": {"errors", "ledger", "message"},
+    "report": {"config", "errors", "ledger", "message"},
     "delivery": {"attempt", "message"},
     "intake": {"errors", "recipient"},
     "adaxes": {"attempt", "errors"},
@@ -149,6 +149,9 @@ LOOKS = [
     "status --watch LEDGER",
     "config",
     "config --json LEDGER",
+    "report LEDGER",
+    "report --format csv LEDGER",
+    "report --runs LEDGER",
 ]
 
 

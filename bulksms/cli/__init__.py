@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "Say how a ledger stands, also beside a living run.",
     "stop": "Let a living run drain, from another shell.",
     "cancel": "Stop it and withdraw what is queued: for the wrong text.",
-    "report": "Tell of each message: table, CSV or JSONL.",
+    "report": "Tell of each message: table, CSV, JSONL or HTML.",
     "check": "Reach the server, TLS, token and path without sending.",
     "verify": "Check a ledger's integrity and the laws that can be seen in it.",
     "config": "Show each setting and where it came from.",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from bulksms.ledger.reader import Line
+from bulksms.report.characters import printable
 
 _WIDTHS = (7, 17, 16, 8)
 HEADERS = ("row", "status", "reason", "attempts", "recipient and what was said")
@@ -25,9 +26,4 @@ def _aligned(cells: tuple[object, ...]) -> str:
     row, status, reason, attempts, rest = (str(cell) for cell in cells)
     widths = _WIDTHS
     start = f"{row:>{widths[0]}}  {status:<{widths[1]}}  {reason:<{widths[2]}}  {attempts:>{widths[3]}}"
-    return f"{start}  {_printable(rest)}".rstrip() + "\n"
-
-
-def _printable(text: str) -> str:
-    """What a terminal would obey, or show in another order, is shown as its code instead."""
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
+    return f"{start}  {printable(rest)}".rstrip() + "\n"
