@@ -66,7 +66,13 @@ def _unknown(ledger: str, row: int) -> Sequence[Advice]:
 
 def _refused(ledger: str, row: int) -> Sequence[Advice]:
     del row
-    return (Advice("When what the server said is put right:", f"bulksms retry {ledger} --only failed"),)
+    again = f"bulksms retry {ledger} --only failed:refused,failed:refused_elsewhere"
+    return (Advice("When what the server said is put right:", again),)
+
+
+def _settled(ledger: str, row: int) -> Sequence[Advice]:
+    del row
+    return (Advice("To send them:", f"bulksms retry {ledger} --only failed:resolved_by_hand"),)
 
 
 def _gave_up(ledger: str, row: int) -> Sequence[Advice]:
@@ -122,6 +128,13 @@ KINDS: Sequence[Kind] = (
         "failed",
         _is(State.FAILED, Reason.GAVE_UP),
         _gave_up,
+    ),
+    Kind(
+        "Failed: settled by hand",
+        "Somebody found out that they were not sent.",
+        "failed",
+        _is(State.FAILED, Reason.RESOLVED_BY_HAND),
+        _settled,
     ),
     Kind("Failed: refused", "Certainly not sent.", "failed", _is(State.FAILED), _refused),
     Kind(

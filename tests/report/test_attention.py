@@ -85,4 +85,4 @@ def test_every_command_takes_the_ledger_as_one_argument(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.only], ids=lambda kind: str(kind.title))
 def test_a_group_is_named_by_a_state_that_report_knows(kind: Any) -> None:
-    assert kind.belongs(line(State(kind.only), Reason.BAD_ROW if kind.only == "skipped" else Reason.GAVE_UP))
+    assert any(kind.belongs(line(State(kind.only), reason)) for reason in Reason)
