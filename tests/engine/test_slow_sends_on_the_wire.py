@@ -51,7 +51,7 @@ async def test_what_is_in_flight_and_what_is_processing_stays_below_ten_a_worker
         server.everybody = Fault.ACCEPTED_202
         answer = server._operations.poll
         monkeypatch.setattr(server._operations, "poll", poll)
-        settings = RunSettings(workers=workers, adapt=False, timeout=5.0)
+        settings = RunSettings(workers=workers, adapt=False, timeout=5.0, poll_timeout=60.0)
         async with crowd.engine(ledger, server.url, settings, on_settled=note) as run:
             progress = await run.work()
     assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == people
