@@ -7,6 +7,7 @@ same for any number of workers. When it is closed everybody goes home.
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import anyio
 
@@ -31,16 +32,23 @@ class Line:
         self._first = (asyncio.Lock(), asyncio.Lock())
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
+        self._told_of_the_end: list[Callable[[], None]] = []
 
     @property
     def is_closed(self) -> bool:
         """Whether the run is stopping."""
         return self._closed.is_set()
 
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Somebody who waits elsewhere is to go home as well."""
+        self._told_of_the_end.append(call)
+
     def close(self) -> None:
         """Send everybody home; nobody is let through any more."""
         self._closed.set()
         self._changed.set()
+        for call in self._told_of_the_end:
+            call()
 
     async def turn(self, *, again: bool) -> Turn:
         """Wait until a request may leave; `again` is a retry. Raises Drained when the run stops."""

@@ -44,6 +44,7 @@ class Poller:
         self._changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._needs_room = True
         self._no_more = False
 
     def watch(self, message: Message, *, polls: int = 0) -> None:
@@ -54,8 +55,13 @@ class Poller:
         self._look()
 
     async def room(self) -> None:
-        """Wait while as many operations are under way as may be."""
+        """Wait while as many operations are under way as may be, or until nobody needs room any more."""
         await self._has_room.wait()
+
+    def needs_no_room(self) -> None:
+        """The run is stopping: whoever waits for room goes home."""
+        self._needs_room = False
+        self._look()
 
     def no_more(self) -> None:
         """No message will be added: `run` ends when the last operation is settled."""
@@ -110,7 +116,7 @@ class Poller:
 
     def _look(self) -> None:
         self._changed.set()
-        if self._has_place:
+        if self._has_place or not self._needs_room:
             self._has_room.set()
         else:
             self._has_room.clear()

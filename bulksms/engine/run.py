@@ -63,10 +63,11 @@ class Run:
         self._deadline = DeadlineWatch(settings.deadline, ledger, self.progress)
         workers = settings.workers
         self._queued = Window(ledger, State.QUEUED, max(SMALLEST_WINDOW, WINDOW * workers))
-        earlier = Window(ledger, State.PROCESSING, SMALLEST_WINDOW)
+        earlier = Window(ledger, State.PROCESSING, SMALLEST_WINDOW, turns=(True,))
         self._poller = Poller(
             client, earlier, self._settle_operation, timeout=settings.poll_timeout, room=OPERATIONS * workers
         )
+        self._line.when_closed(self._poller.needs_no_room)
         policy = RetryPolicy(settings.delivery, settings.max_attempts)
         self._tokens = Tokens(client, policy, self._line, self.progress)
         self._way = Way(

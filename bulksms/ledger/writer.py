@@ -28,8 +28,10 @@ Answer = TypeVar("Answer")
 
 _CLAIM = """
 SELECT number, input_row, recipient, text, attempts, tries, doubt, may_have_sent_twice, operation_id
-FROM message WHERE state = ? AND number > ? ORDER BY number LIMIT ?
+FROM message WHERE state = ? AND number > ?
+    AND {again} (SELECT 1 FROM attempt WHERE attempt.message = message.number AND run < ?) ORDER BY number LIMIT ?
 """
+_FRESH, _AGAIN = _CLAIM.format(again="NOT EXISTS"), _CLAIM.format(again="EXISTS")
 _RUN = """
 INSERT INTO run (number, started_at, url, version, operating_system_user, host, process, settings, confirmed_by)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -143,11 +145,13 @@ class LedgerWriter:
         evidence = None if settlement.evidence is None else _evidence_row(message, attempt, settlement, self.run)
         return self._write_down([(was, -1), (state, 1)], settlement=row, evidence=evidence)
 
-    def claim(self, state: State, after: int, limit: int) -> asyncio.Future[list[Message]]:
-        """The next messages in this state whose number is above `after`, in the plan's order."""
-        return self.errand(
-            lambda connection: [_message(row) for row in connection.execute(_CLAIM, (state, after, limit))]
-        )
+    def claim(self, state: State, after: int, limit: int, *, again: bool = False) -> asyncio.Future[list[Message]]:
+        """The next messages in this state whose number is above `after`, in the plan's order.
+
+        `again` takes those that an earlier run has attempted already, and otherwise the others are taken.
+        """
+        statement, values = _AGAIN if again else _FRESH, (state, after, self.run, limit)
+        return self.errand(lambda connection: [_message(row) for row in connection.execute(statement, values)])
 
     def errand(self, ask: Callable[[sqlite3.Connection], Answer]) -> asyncio.Future[Answer]:
         """Run something on the writing connection, between two commits, in the writer's thread."""

@@ -58,6 +58,24 @@ async def test_the_next_run_tells_exactly_the_others(crowd: "Crowd") -> None:
     assert books.count(State.ACCEPTED) == PEOPLE == server.journal.total
 
 
+async def test_stop_ends_a_run_whose_workers_all_wait_for_slow_sends(crowd: "Crowd") -> None:
+    """As many operations are under way as may be, and none of them ends: nobody waits for room any more."""
+    ledger = crowd.plan_people(40)
+    async with Sandbox() as server:
+        server.everybody = Fault.ACCEPTED_202_STUCK
+        async with crowd.engine(ledger, server.url, RunSettings(workers=2, adapt=False, timeout=5.0)) as run:
+            working = asyncio.create_task(run.work())
+            await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= 18)
+            await asyncio.sleep(0.1)
+            run.stop()
+            async with asyncio.timeout(10.0):
+                progress = await working
+    assert progress.stopped is Stop.INTERRUPTED
+    books = crowd.books(ledger, progress, server.journal)
+    assert 18 <= books.count(State.PROCESSING) < 20
+    assert len(books.untouched) == 40 - server.journal.total
+
+
 async def test_stop_at_once_says_unknown_of_those_in_flight(crowd: "Crowd") -> None:
     ledger = crowd.plan_people(PEOPLE)
     async with Sandbox() as server, crowd.engine(ledger, server.url, SETTINGS) as run:

@@ -126,6 +126,29 @@ async def test_earlier_operations_are_asked_about_before_anything_new_is_sent(
     assert server.journal.called[0].clock < sends_to_the_second[2].clock
 
 
+async def test_earlier_operations_and_those_of_this_run_are_told_apart(
+    crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More are left than are taken from the ledger at a time, and this run leaves its own between them."""
+    monkeypatch.setattr("bulksms.engine.run.SMALLEST_WINDOW", 2)
+    ledger = crowd.plan_people(40)
+    settings = RunSettings(workers=1, adapt=False, timeout=5.0)
+    async with Sandbox(slow_sends=SlowSends(polls=3)) as server:
+        server.everybody = Fault.ACCEPTED_202
+        with monkeypatch.context() as patched:
+            patched.setattr("bulksms.delivery.operation.FIRST_POLL", 100.0)
+            patched.setattr("bulksms.delivery.operation.LONGEST_PAUSE", 100.0)
+            async with crowd.engine(ledger, server.url, settings) as run:
+                working = asyncio.create_task(run.work())
+                await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= 8)
+                run.stop()
+                await working
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=8, adapt=False, timeout=5.0))
+    assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 40
+    assert server.journal.total == 40
+    assert server.journal.calls[POLL] == 3 * 40
+
+
 @pytest.mark.parametrize("mode", Delivery)
 async def test_an_operation_that_the_server_lost_is_unknown_in_every_mode(mode: Delivery, crowd: "Crowd") -> None:
     settings = RunSettings(workers=4, timeout=5.0, delivery=mode, poll_timeout=0.3)

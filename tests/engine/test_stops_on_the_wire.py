@@ -10,7 +10,7 @@ import trustme
 from bulksms.config import RunSettings
 from bulksms.delivery.retry import Stop
 from bulksms.message import State
-from bulksms.sandbox import Away, Fault, Sandbox
+from bulksms.sandbox import Away, Fault, FaultPlan, Sandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +94,36 @@ async def test_the_twentieth_refusal_with_nothing_else_before_it_stops_the_run(f
     assert progress.stopped is Stop.ENDPOINT
     assert books.count(State.QUEUED) == PEOPLE
     assert 20 <= server.journal.total < 20 + WORKERS
+
+
+async def test_a_resumed_run_does_not_stumble_over_the_same_rows_again(crowd: "Crowd") -> None:
+    """The first rows are stale: `resume` begins with those whom nobody has tried, and then knows what they are."""
+    scripts = {f"CN=gone {number},DC=example": [Fault.STATUS_404] * 3 for number in range(30)}
+    people = [*scripts, *(f"CN=here {number},DC=example" for number in range(40))]
+    ledger = crowd.plan((who, "Outage.") for who in people)
+    async with Sandbox(faults=FaultPlan.of(scripts)) as server:
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4))
+        assert progress.stopped is Stop.ENDPOINT
+        assert crowd.books(ledger, progress, server.journal).count(State.QUEUED) == 70
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4))
+    books = crowd.books(ledger, progress, server.journal)
+    assert progress.stopped is None
+    assert books.count(State.ACCEPTED) == 40
+    assert {books.of(who)[:2] for who in scripts} == {("failed", "refused")}
+
+
+async def test_a_canary_does_not_stumble_over_the_same_row_again(crowd: "Crowd") -> None:
+    gone = "CN=gone,DC=example"
+    ledger = crowd.plan((who, "Outage.") for who in (gone, *(f"CN=here {number},DC=example" for number in range(9))))
+    async with Sandbox(faults=FaultPlan.of({gone: [Fault.STATUS_404] * 3})) as server:
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4, canary=1))
+        assert progress.stopped is Stop.CANARY
+        assert crowd.books(ledger, progress, server.journal).count(State.QUEUED) == 10
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4, canary=1))
+    books = crowd.books(ledger, progress, server.journal)
+    assert progress.stopped is None
+    assert books.count(State.ACCEPTED) == 9
+    assert books.of(gone)[:2] == ("failed", "refused")
 
 
 async def test_refusals_of_a_short_list_are_its_recipients_own(crowd: "Crowd") -> None:

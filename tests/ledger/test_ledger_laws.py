@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -59,8 +60,9 @@ class Walk:
     async def claim(self, ledger: LedgerWriter) -> None:
         """Take over what the ledger knows of each message, as a new run does."""
         self.messages = [Message(number, number + 1, "", "") for number in range(1, MESSAGES + 1)]
-        for state in (State.QUEUED, State.PROCESSING):
-            for message in await ledger.claim(state, 0, MESSAGES):
+        for state, again in product((State.QUEUED, State.PROCESSING), (False, True)):
+            for message in await ledger.claim(state, 0, MESSAGES, again=again):
+                assert (message.attempts > 0) is again
                 self.messages[message.number - 1] = message
 
     async def begin(self, ledger: LedgerWriter, chosen: set[int]) -> None:
@@ -165,6 +167,7 @@ def test_no_attempt_is_lost_and_the_books_agree_whatever_happens(
 
 RUN = """
 import asyncio, sys
+from itertools import product
 from pathlib import Path
 from bulksms.attempt import Attempt
 from bulksms.ledger.file import Recovery

@@ -165,7 +165,7 @@ async def test_an_operation_keeps_its_id_and_the_latency_of_its_send(
         await ledger.settle(first, started, Settlement(State.PROCESSING, evidence="started"))
         books(planned, 3)
     async with running(planned) as ledger:
-        (first,) = await ledger.claim(State.PROCESSING, 0, 10)
+        (first,) = await ledger.claim(State.PROCESSING, 0, 10, again=True)
         assert (first.number, first.operation_id, first.attempts) == (1, "op 7", 1)
         await ledger.settle(first, SUCCEEDED, Settlement(State.ACCEPTED, was=State.PROCESSING))
     with LedgerReader(planned) as reader:
