@@ -31,7 +31,7 @@ if sys.platform != "win32":
 settings.register_profile("any machine", parent=settings())
 settings.load_profile("any machine")
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which something that should have happened is given up."""
 
 
@@ -101,6 +101,17 @@ class Terminal:
             self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(5.0)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, once."""
+        self._process.send_signal(number)
+
+    def shut(self) -> int:
+        """Close the window; the exit code."""
+        os.close(self._master)
+        self._process.send_signal(signal.SIGHUP)
+        self._master = os.open(os.devnull, os.O_RDONLY)
+        return self._process.wait(PATIENCE)
 
     def end(self) -> int:
         """Read to the end; the exit code."""

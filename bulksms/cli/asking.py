@@ -1,9 +1,13 @@
 """Asking: nobody is sent anything without a person's word, given at the terminal or with `--yes`."""
 
 import asyncio
+import select
+import sys
+import threading
 
 import click
 
+from bulksms.cli import say
 from bulksms.cli.console import on_terminal
 from bulksms.cli.drawing import REDRAW_EVERY
 from bulksms.errors import PlanRefused, UsageError
@@ -12,6 +16,8 @@ TYPED_ABOVE = 1_000
 """Above so many recipients the number itself must be typed, and without a terminal `--yes` alone is not enough."""
 STANDS_STILL = 2 * REDRAW_EVERY
 """Seconds before a question beside a run: what is drawn has come to rest by then, and the question stands below it."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks whether somebody typed a line, or nobody waits for it any more."""
 TYPED_TRIES = 3
 """Wrong numbers after which it is taken for a no."""
 
@@ -32,15 +38,54 @@ def require_limits(to_send: int, fingerprint: str, *, max_recipients: int | None
 
 async def confirm_after_canary() -> bool:
     """The first few were accepted: ask whether they look right on the telephones."""
-    question = "The canary was accepted. Go on with all the others?"
-    await asyncio.sleep(STANDS_STILL)
-    return await asyncio.to_thread(click.confirm, question, err=True)
+    return await _confirm_while_running("The canary was accepted. Go on with all the others?")
 
 
 async def confirm_after_test() -> bool:
     """The server took the test message: ask whether it arrived."""
+    return await _confirm_while_running("The test message was accepted. Did it arrive?")
+
+
+async def _confirm_while_running(question: str) -> bool:
+    """Ask beside a run, which may be stopped meanwhile: a cancelled question waits for no answer."""
     await asyncio.sleep(STANDS_STILL)
-    return await asyncio.to_thread(click.confirm, "The test message was accepted. Did it arrive?", err=True)
+    over = threading.Event()
+    try:
+        return await asyncio.to_thread(_answer_to, question, over)
+    finally:
+        over.set()
+
+
+def _answer_to(question: str, over: threading.Event) -> bool:
+    """Yes or no, as `click.confirm` takes it; no at the end of the input, and when it is over."""
+    while True:
+        click.echo(f"{question} [y/N]: ", nl=False, err=True)
+        while not _is_ready():
+            if over.is_set():
+                say("")
+                return False
+        typed = sys.stdin.readline()
+        if (word := typed.strip().lower()) in ("y", "yes"):
+            return True
+        if word in ("n", "no", ""):
+            return False
+        say("error: Type y or n.")
+
+
+if sys.platform == "win32":
+    import msvcrt
+    import time
+
+    def _is_ready() -> bool:
+        """Whether a key was pressed; waits a moment for it."""
+        time.sleep(LOOK_EVERY)
+        return msvcrt.kbhit()
+
+else:
+
+    def _is_ready() -> bool:
+        """Whether a line can be read; waits a moment for it."""
+        return bool(select.select([sys.stdin], [], [], LOOK_EVERY)[0])
 
 
 def confirm(to_send: int, url: str, *, yes: bool, limited: bool) -> str:

@@ -3,6 +3,7 @@
 Law: rich is imported only when a person looks at a terminal.
 """
 
+import errno
 import json
 import os
 import sys
@@ -33,11 +34,13 @@ def on_terminal() -> bool:
 
 @contextmanager
 def unbroken_pipe() -> Iterator[None]:
-    """Whoever reads our output may go away: that changes nothing of what was done, nor the exit code."""
+    """Whoever reads our output may go away, and a terminal may be closed: that changes nothing, nor the exit code."""
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         # The interpreter must not try to flush it again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -90,13 +90,17 @@ async def _look(listening: Stopping, ledger: Path) -> None:
 
 @contextmanager
 def _signals(listening: Stopping) -> Iterator[None]:
-    """Plain handlers, because they are what every platform has; the loop is told from them in its own thread."""
+    """Plain handlers, because they are what every platform has; the loop is told from them in its own thread.
+
+    A signal that was to be ignored when the program began stays ignored: `nohup` outlives its terminal.
+    """
     loop = asyncio.get_running_loop()
 
     def handle(number: int, _: object) -> None:
         loop.call_soon_threadsafe(listening.signalled, number)
 
-    earlier = {number: signal.signal(number, handle) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    earlier = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 Law: the first that is not accepted stops the run, with the rest untouched.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
@@ -84,9 +85,15 @@ async def _ask_whether_to_go_on(line: Line, progress: Progress, ask: Ask | None,
     if ask is None or line.is_closed:
         return
     progress.asking = True
+    answer = asyncio.ensure_future(ask())
+    line.when_closed(answer.cancel)
     try:
-        if not await ask():
+        if not await answer:
             _stop(line, progress, f"the answer after {what} was no")
+    except asyncio.CancelledError:
+        if answer.cancelled() and line.is_closed:  # the run is stopping, and waits for no answer
+            raise Drained from None
+        raise
     finally:
         progress.asking = False
 

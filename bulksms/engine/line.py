@@ -32,14 +32,14 @@ class Line:
         self._first = (asyncio.Lock(), asyncio.Lock())
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
-        self._told_of_the_end: list[Callable[[], None]] = []
+        self._told_of_the_end: list[Callable[[], object]] = []
 
     @property
     def is_closed(self) -> bool:
         """Whether the run is stopping."""
         return self._closed.is_set()
 
-    def when_closed(self, call: Callable[[], None]) -> None:
+    def when_closed(self, call: Callable[[], object]) -> None:
         """Somebody who waits elsewhere is to go home as well."""
         self._told_of_the_end.append(call)
 

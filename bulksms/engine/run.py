@@ -40,7 +40,8 @@ class Run:
     """One run on one ledger: `await run.work()`; `stop` drains it, from the same event loop.
 
     `on_settled` is called with each message that was settled; what it raises is logged and changes nothing.
-    `after_canary` and `after_test` are asked whether to go on once the canary, or the test message, was accepted.
+    `after_canary` and `after_test` are asked whether to go on once the canary, or the test message, was accepted; a
+    question without an answer is cancelled when the run stops.
     """
 
     def __init__(  # noqa: PLR0913 - what a run needs, and who is told and asked
@@ -156,8 +157,9 @@ class Run:
                 await self._tokens.ready()
                 await self._test.send(self._settings.test_to)
             if self._settings.canary is not None:
-                accepted = (await self._ledger.standing()).counts[State.ACCEPTED]
-                await self._canary.send(self._settings.canary - accepted, self._claim, self._deliver)
+                missing = self._settings.canary - (await self._ledger.standing()).counts[State.ACCEPTED]
+                if missing >= 0:  # else the others have begun, and whoever was to be asked has said yes
+                    await self._canary.send(missing, self._claim, self._deliver)
         except Drained:
             return
         except LedgerTrouble as trouble:

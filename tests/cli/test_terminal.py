@@ -1,5 +1,7 @@
 """What a person at a terminal sees and is asked: on a pseudo-terminal, with the program as a process."""
 
+import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -7,11 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulksms.ledger.reader import LedgerReader
+from bulksms.message import State
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Desk
     from tests.conftest import Desktop
 
+PATIENCE = 180.0
+"""Seconds after which something that should have happened is given up."""
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 
 
@@ -127,6 +132,96 @@ def test_the_canary_is_asked_about(desk: "Desk", terminal: "Desktop") -> None:
     assert "░" not in until_answered, "nothing is drawn over a question"
     assert server.journal.total == 1
     assert "4 queued" in screen.shown
+    screen = terminal("resume", "people.ledger.db")
+    screen.until("Go on with all the others?")
+    assert server.journal.total == 1, "one was accepted already: it is asked about again, and not repeated"
+    screen.type("y")
+    assert screen.end() == 0
+    assert server.journal.total == 5
+
+
+def test_a_canary_that_was_gone_on_from_is_not_asked_about_again(desk: "Desk", terminal: "Desktop") -> None:
+    server = desk.server(latency=0.05)
+    desk.people(60)
+    screen = terminal("send", "people.csv", "--canary", "1", "--rate", "10")
+    screen.until("Send 60 messages")
+    screen.type("y")
+    screen.until("Go on with all the others?")
+    screen.type("y")
+    while server.journal.total < 5:
+        time.sleep(0.01)
+    screen.signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert 4 < server.journal.total < 60
+    screen = terminal("resume", "people.ledger.db", "--rate", "1000")
+    assert screen.end() == 0
+    assert "The canary" not in screen.shown
+    assert server.journal.total == 60
+
+
+def test_whoever_says_yes_to_the_canary_goes_on(desk: "Desk", terminal: "Desktop") -> None:
+    server = desk.server()
+    desk.people(5)
+    screen = terminal("send", "people.csv", "--canary", "2", "--test-to", "CN=Myself,DC=x")
+    screen.until("Send 5 messages")
+    screen.type("y")
+    screen.until("Did it arrive? [y/N]")
+    assert server.journal.total == 1
+    screen.type("perhaps")
+    screen.until("Type y or n.")
+    screen.type("yes")
+    screen.until("Go on with all the others? [y/N]")
+    assert server.journal.total == 3
+    screen.type("Y")
+    assert screen.end() == 0
+    assert server.journal.total == 6
+
+
+@pytest.mark.parametrize("how", ["INT", "TERM", "stop", "deadline"])
+def test_a_run_that_is_stopped_at_a_question_waits_for_no_answer(desk: "Desk", terminal: "Desktop", how: str) -> None:
+    server = desk.server()
+    desk.people(5)
+    options = ("--deadline", "5s") if how == "deadline" else ()
+    screen = terminal("send", "people.csv", "--canary", "1", *options)
+    screen.until("Send 5 messages")
+    screen.type("y")
+    screen.until("Go on with all the others?")
+    if how == "stop":
+        assert desk("stop", "people.ledger.db").code == 0
+    elif how != "deadline":
+        screen.signal(signal.Signals[f"SIG{how}"])
+    assert screen.end() == {"INT": 130, "deadline": 5}.get(how, 143)
+    assert server.journal.total == 1
+    assert f"4 {'expired' if how == 'deadline' else 'queued'}" in screen.shown
+
+
+def test_a_window_that_is_closed_lets_the_run_drain(desk: "Desk", terminal: "Desktop") -> None:
+    server = desk.server(latency=0.2)
+    desk.people(200)
+    screen = terminal("send", "people.csv", "--yes", "--rate", "20")
+    while server.journal.total < 5:
+        time.sleep(0.01)
+    assert screen.shut() == 143
+    with LedgerReader(desk.folder / "people.ledger.db") as reader:
+        standing, (run,) = reader.standing(), reader.runs()
+    assert (run.stopped, run.ended_at is not None) == ("interrupted", True)
+    assert standing.counts[State.ACCEPTED] == server.journal.total < 200
+    assert standing.counts[State.QUEUED] == 200 - server.journal.total
+
+
+def test_nohup_outlives_its_terminal(desk: "Desk") -> None:
+    server = desk.server(latency=0.1)
+    desk.people(60)
+    command = ("nohup", sys.executable, "-m", "bulksms", "send", "people.csv", "--yes")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+        while server.journal.total < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert server.journal.total == 60
 
 
 def test_after_a_yes_the_bar_goes_on_below_the_question(desk: "Desk", terminal: "Desktop") -> None:
