@@ -1,7 +1,8 @@
 """LogIn: how a run comes by its token, and by the next one.
 
-Laws: one log-in at a time for all workers. After a refusal there is no second log-in, so that a wrong password never
-locks an account. No password, session id or token is in anything that is told.
+Laws: one log-in at a time for all workers, whose answer is that of all who waited for it. After a refusal there is no
+second log-in, so that a wrong password never locks an account. No password, session id or token is in anything that is
+told.
 Source: Adaxes REST API, "Authentication" (steps and error codes); the tear-down is seen in public client code.
 """
 
@@ -75,16 +76,22 @@ class Tokens:
         self._ask = ask
         self._session_id: str | None = None
         self._refused: LogInProblem | None = None
+        self._failed: tuple[int, LogInProblem | None] = (0, None)
+        """How many log-ins have failed, and the last one's problem."""
         self._one_at_a_time = asyncio.Lock()
 
     async def ready(self) -> LogInProblem | None:
         """Log in if there is no token yet or it is about to expire; None if all is well."""
         if self._refused is None and self.current is not None and not self.current.ripe:
             return None
-        before = self.current
+        before, (failed, _) = self.current, self._failed
         async with self._one_at_a_time:
             if self._refused is not None or self.current is not before:
                 return self._refused
+            if before is not None and not before.ripe:
+                return None
+            if self._failed[0] != failed:
+                return self._failed[1]
             problem = await self._log_in()
             if problem is None or problem.final or before is None or before.expired:
                 return problem
@@ -93,9 +100,12 @@ class Tokens:
 
     async def renew(self, token: Token | None) -> LogInProblem | None:
         """Replace a token that the server said is not good; None if a better one is there now."""
+        failed, _ = self._failed
         async with self._one_at_a_time:
             if self._refused is not None or self.current is not token:
                 return self._refused
+            if self._failed[0] != failed:
+                return self._failed[1]
             # One that was never accepted is refused for good, unless it was used too late even for the first time.
             never_good = token is not None and not token.proven and not token.expired
             if self._account is None or never_good:
@@ -141,6 +151,7 @@ class Tokens:
         if attempt.status == 200 and isinstance(found, str) and found.isascii() and found.isprintable() and found:
             return found
         problem = _problem(_without(secret, attempt), body)
+        self._failed = (self._failed[0] + 1, problem)
         if problem.final:
             self._refused = problem
         return problem

@@ -71,17 +71,17 @@ async def run_ledger(request: RunRequest) -> RunResult:
         ),
         endpoint.credentials,
     )
+    run = Run(ledger, client, settings, after_canary=request.after_canary, after_test=request.after_test)
     try:
-        async with client:
-            standing = await ledger.standing()
-            run = Run(ledger, client, settings, after_canary=request.after_canary, after_test=request.after_test)
-            living = Living(request.ledger, ledger.run, standing, run.progress)
-            showing = shown(living, settings, quiet=request.quiet)
-            async with stopping(run, request.ledger) as listening, showing:
+        # A signal is heeded to the very end: one that comes while the log-out waits must not take the result away.
+        async with stopping(run, request.ledger) as listening:
+            living = Living(request.ledger, ledger.run, await ledger.standing(), run.progress)
+            async with client, shown(living, settings, quiet=request.quiet):
                 await _work(run, ledger, listening)
+            await ledger.close()
+            return await asyncio.to_thread(_result, request, run.progress, listening)
     finally:
         await ledger.close()
-    return await asyncio.to_thread(_result, request, run.progress, listening)
 
 
 async def _work(run: Run, ledger: LedgerWriter, listening: Stopping) -> None:

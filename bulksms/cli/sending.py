@@ -175,8 +175,8 @@ def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoi
             hint="Leave --url, BULKSMS_URL and url in a file of settings out to go on there.",
         )
     kept = runs[-1].settings if runs else plan.settings
-    if plan.deadline is not None:
-        kept = {**kept, "deadline": {"at": plan.deadline}}
+    if plan.deadline is not None and (kept.get("deadline") or {}).get("at") is None:
+        kept = {**kept, "deadline": {"at": plan.deadline}}  # what the first request made of a duration
     settings = _settings(kept, values)
     require_limits(
         standing.left, plan.fingerprint, max_recipients=values["max_recipients"], expect=values.get("expect")

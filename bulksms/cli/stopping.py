@@ -32,7 +32,9 @@ class Stopping:
     """What another shell asked for, if one did; a wish to cancel stands."""
 
     def signalled(self, number: int) -> None:
-        """A signal, or a wish that does the same."""
+        """A signal, or a wish that does the same; too late for a run that is over."""
+        if self.run.is_over:
+            return
         self.signals.append(number)
         self.run.stop(now=len(self.signals) > 1)
         if len(self.signals) == 1:

@@ -70,7 +70,7 @@ class Run:
         )
         self._line.when_closed(self._poller.needs_no_room)
         policy = RetryPolicy(settings.delivery, settings.max_attempts)
-        self._tokens = Tokens(client, policy, self._line, self.progress)
+        self._tokens = Tokens(client, policy, self._line, self.progress, patience=settings.max_pause)
         self._way = Way(
             client,
             policy,
@@ -84,6 +84,8 @@ class Run:
         self._in_flight = anyio.CancelScope()
         self._polling = anyio.CancelScope()
         self._all_sent = False
+        self.is_over = False
+        """Whether everything that the run does is done: it cannot be stopped any more."""
         self._trouble: LedgerTrouble | None = None
 
     async def work(self) -> Progress:
@@ -105,6 +107,8 @@ class Run:
 
     def stop(self, why: Stop = Stop.INTERRUPTED, *, now: bool = False) -> None:
         """Begin nothing new and await the answers in flight; with `now`, break those off as well."""
+        if self.is_over:
+            return
         self._halt(why)
         if now:
             self._in_flight.cancel()
@@ -119,6 +123,7 @@ class Run:
             await self._ledger.flush()
         except LedgerTrouble as trouble:
             self._stop_for(trouble)
+        self.is_over = True
 
     async def _work(self) -> None:
         async with anyio.create_task_group() as tasks:

@@ -1,8 +1,11 @@
 """Tokens: the workers' side of the log-in.
 
-Law: no intent is written down without a token that is believed to be good; a message whose token was turned down goes
-again without using up a try, and never twice with the same token.
+Laws: no intent is written down without a token that is believed to be good; a message whose token was turned down goes
+again without using up a try, and never twice with the same token. A server that is away is waited for by those who log
+in as by those who send.
 """
+
+import time
 
 from bulksms.adaxes import Client, LogInProblem, Token
 from bulksms.delivery.retry import Decision, RetryPolicy, Stop
@@ -10,14 +13,12 @@ from bulksms.engine.line import Drained, Line
 from bulksms.engine.progress import Progress
 from bulksms.message import Message
 
-LOG_IN_TRIES = 6
-"""Log-ins that did not reach the server, one after another, before the run stops: about half a minute."""
-
 
 class Tokens:
-    """Has a good token ready, and stops the run when there is none to be had."""
+    """Has a good token ready, and stops the run when there is none to be had within `patience` seconds."""
 
-    def __init__(self, client: Client, policy: RetryPolicy, line: Line, progress: Progress) -> None:
+    def __init__(self, client: Client, policy: RetryPolicy, line: Line, progress: Progress, *, patience: float) -> None:
+        self._patience = patience
         self._client = client
         self._policy = policy
         self._line = line
@@ -26,13 +27,14 @@ class Tokens:
 
     async def ready(self) -> None:
         """Log in if that is needed. Raises Drained if there is no token to be had."""
-        tries = 0
+        tries, until = 0, time.monotonic() + self._patience
         while (problem := await self._client.ready()) is not None:
-            if problem.final or tries == LOG_IN_TRIES:
+            tries += 1
+            left, asked = until - time.monotonic(), problem.attempt.retry_after or 0.0
+            if problem.final or left <= asked:
                 self._stop(problem)
                 raise Drained
-            tries += 1
-            await self._line.pause(self._policy.backoff(tries, 1.0))
+            await self._line.pause(min(left, max(self._policy.backoff(tries, 1.0), asked)))
 
     def turned_down(self, message: Message, token: Token | None) -> None:
         """The server did not accept the token with which this message went."""

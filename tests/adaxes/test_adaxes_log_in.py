@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 USERNAME, PASSWORD = "operator@example.com", "sandbox"
 GOOD = Account(USERNAME, PASSWORD)
 WRONG = Account(USERNAME, "correct horse")
+CREATE = "POST /api/authSessions/create"
 RECIPIENT = "CN=John Smith,CN=Users,DC=example,DC=com"
 
 
@@ -41,6 +42,21 @@ async def test_many_workers_share_one_log_in() -> None:
     assert all(attempt.result is not None for attempt in attempts)
     assert sandbox.journal.calls["POST /api/auth"] == 1
     assert sandbox.journal.calls["POST /api/authSessions/create"] == 1
+
+
+async def test_many_workers_share_a_log_in_that_fails() -> None:
+    """Whoever waited for it has its answer; the next one to ask tries again."""
+    async with tokenless() as sandbox, client(sandbox.url) as one:
+        sandbox.trouble[CREATE] = [Fault.HTML_503] * 2
+        problems = await asyncio.gather(*[one.ready() for _ in range(20)])
+        assert len({id(problem) for problem in problems}) == 1
+        assert problems[0] is not None
+        assert not problems[0].final
+        assert sandbox.journal.calls[CREATE] == 1
+        await asyncio.gather(*[one.renew(None) for _ in range(20)])
+        assert sandbox.journal.calls[CREATE] == 2
+        assert await one.ready() is None
+    assert sandbox.journal.calls[CREATE] == 3
 
 
 async def test_the_end_gives_token_and_session_back() -> None:

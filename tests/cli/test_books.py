@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulksms.ledger.lock import RunLock
 from bulksms.message import State
 from bulksms.sandbox import Comparison
 
@@ -147,6 +148,18 @@ def test_cancel_withdraws_what_is_queued(desk: "Desk") -> None:
     assert {(line.state, line.reason) for line in desk.lines()} == {("cancelled", "cancelled")}
     assert desk("send", "people.ledger.db", "--yes").code == 3
     assert server.journal.total == 0
+
+
+def test_cancel_withdraws_also_what_a_run_leaves_that_ends_at_that_moment(
+    desk: "Desk", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was at its end and heard nothing any more."""
+    desk.people(4)
+    desk("plan", "people.csv")
+    lock = RunLock(desk.folder / "people.ledger.db")
+    lock.acquire("a run at its end")
+    monkeypatch.setattr("bulksms.ledger.control.ask", lambda *_: lock.release())
+    assert "4 = 4 cancelled" in desk("cancel", "people.ledger.db").out
 
 
 def test_stop_needs_a_living_run(desk: "Desk") -> None:

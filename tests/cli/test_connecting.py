@@ -211,6 +211,29 @@ def test_a_wrong_password_makes_one_request_and_burns_nobody(desk: "Desk", issue
     assert server.journal.total == 40
 
 
+def test_a_log_in_that_finds_nobody_there_waits_as_long_as_the_run_may(desk: "Desk") -> None:
+    server = desk.server(token=None, account=ACCOUNT)
+    server.sandbox.trouble[CREATE] = [Fault.HTML_503] * 12
+    log_in_as(desk)
+    desk.people(20)
+    assert desk("send", "people.csv", "--yes", "--no-adapt", "--max-attempts", "1").code == 0
+    assert server.journal.total == 20
+    assert server.journal.calls[CREATE] == 13
+
+    server.sandbox.log_ins.revoke()
+    server.sandbox.trouble[CREATE] = [Fault.HTML_503] * 1000
+    desk.people(20, mark="again")
+    said = desk("send", "people.csv", "--yes", "--ledger", "second.db", "--max-pause", "0.3")
+    assert said.code == 5
+    assert "Stopped (away): The log-in was answered with 503." in said.err
+    assert server.journal.total == 20
+
+    server.sandbox.trouble[CREATE] = [Fault.STATUS_503_RETRY_AFTER]
+    began = time.monotonic()
+    assert desk("resume", "second.db", "--max-pause", "0.5").code == 5
+    assert time.monotonic() - began < 30
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -268,6 +291,20 @@ def test_ctrl_c_logs_out_too(desk: "Desk") -> None:
     process.communicate(timeout=30)
     assert process.returncode == 130
     assert (server.sandbox.log_ins.open_tokens, server.sandbox.log_ins.open_sessions) == (0, 0)
+
+
+@on_posix
+def test_a_signal_while_the_log_out_waits_takes_no_result_away(desk: "Desk") -> None:
+    server = desk.server(token=None, account=ACCOUNT)
+    server.sandbox.trouble["DELETE /api/auth"] = [Fault.STALL]
+    log_in_as(desk)
+    desk.people(5)
+    process = start(desk, server, "send", "people.csv", "--yes", "--json")
+    wait_until(lambda: server.journal.calls["DELETE /api/auth"] == 1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert json.loads(out)["counts"]["accepted"] == 5
 
 
 def test_a_test_message_needs_a_good_log_in_first(desk: "Desk") -> None:

@@ -3,6 +3,7 @@
 import json
 import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -418,6 +419,26 @@ def test_deadline_lets_nothing_new_begin(desk: "Desk") -> None:
     found = states(desk)
     assert found.count("accepted") == server.journal.total
     assert found.count("expired") == 30 - server.journal.total
+
+
+def test_the_last_deadline_that_was_given_holds_for_resume(desk: "Desk") -> None:
+    server = desk.server()
+    server.sandbox.everybody = Fault.STATUS_401
+    desk.people(3)
+    moment = (datetime.now(UTC) + timedelta(hours=5)).isoformat()
+    assert desk(*SEND, "--deadline", "1h").code == 5
+    for options in ((), ("--deadline", moment), (), ("--deadline", "2h"), ()):
+        assert desk("resume", "people.ledger.db", *options).code == 5
+    with LedgerReader(desk.folder / "people.ledger.db") as reader:
+        *runs, last = [run.settings["deadline"] for run in reader.runs()]
+        kept = reader.plan().deadline
+    assert kept is not None
+    given = {"at": datetime.fromisoformat(moment).timestamp(), "after": None}
+    assert runs[0] == {"at": None, "after": 3_600.0}
+    assert runs[1]["at"] == pytest.approx(time.time() + 3_600.0, abs=120.0)
+    assert runs[2:] == [given, given, {"at": None, "after": 7_200.0}]
+    assert last == {"at": kept, "after": None}
+    assert kept == pytest.approx(time.time() + 7_200.0, abs=120.0)
 
 
 def test_max_pause_bounds_the_wait_for_a_server_that_is_away(desk: "Desk", monkeypatch: pytest.MonkeyPatch) -> None:
