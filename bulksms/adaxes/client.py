@@ -25,7 +25,9 @@ from bulksms.adaxes.tls import tls_context
 from bulksms.attempt import Attempt
 
 _SPARE_CONNECTIONS = 2
-"""For the poller and a log-in, so that they never wait behind the sends."""
+"""For a poll and a log-in, so that they never wait behind the sends."""
+_WORKERS_A_POLL = 8
+"""One more connection for so many workers, because as many more polls may be under way at once."""
 _LOG_OUT = 3.0
 """Seconds that the log-out at the end may take."""
 _KEEPALIVE = 4.0
@@ -87,7 +89,9 @@ class Client:
         secure = settings.base_url.startswith("https:") or (settings.proxy or "").startswith("https:")
         context = await asyncio.to_thread(tls_context, settings.ca_file) if secure else True
         connector = aiohttp.TCPConnector(
-            limit=settings.workers + _SPARE_CONNECTIONS, keepalive_timeout=_KEEPALIVE, ssl=context
+            limit=settings.workers + settings.workers // _WORKERS_A_POLL + _SPARE_CONNECTIONS,
+            keepalive_timeout=_KEEPALIVE,
+            ssl=context,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

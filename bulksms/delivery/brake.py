@@ -52,6 +52,10 @@ class Gate:
         self.closed = True
         self.opens_at = max(self.opens_at, now + seconds)
 
+    def held(self, now: float) -> float:
+        """Seconds until the moment at which it opens for the first one."""
+        return max(0.0, self.opens_at - now) if self.closed else 0.0
+
     def delay(self, now: float) -> float | None:
         """Seconds until somebody may go, 0 is now, None is when the probe has its answer."""
         if not self.closed:

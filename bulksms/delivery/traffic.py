@@ -98,7 +98,13 @@ class Traffic:
         elif attempt.status is not None:
             self.away.present()
         self._adapt(now, attempt, notices)
-        self._settled(now, decision.state, notices)
+        return notices + self.settled(now, decision.state)
+
+    def asked_to_wait(self, now: float, attempt: Attempt) -> list[Notice]:
+        """A poll has ended so: what the server asks of whoever polls it asks of everybody."""
+        notices: list[Notice] = []
+        if attempt.status in (429, 503) and attempt.retry_after is not None:
+            self._hold(now, attempt.retry_after, f"status {attempt.status} to a poll", notices)
         return notices
 
     def _absent(self, now: float, number: int, turn: Turn, notices: list[Notice]) -> None:
@@ -129,13 +135,16 @@ class Traffic:
         elif is_good(attempt) and concurrency.good():
             notices.append(Notice("concurrency", "good answers", concurrency.limit))
 
-    def _settled(self, now: float, state: State, notices: list[Notice]) -> None:
+    def settled(self, now: float, state: State) -> list[Notice]:
+        """A message is where it is, by its answer or by a poll; one that is still under way says nothing yet."""
+        notices: list[Notice] = []
         if state is State.ACCEPTED:
             self.budget.accepted()
-        if state is State.QUEUED:
-            return
+        if state in (State.QUEUED, State.PROCESSING):
+            return notices
         match self.doubt.settled(unknown=state is State.UNKNOWN):
             case Worry.PAUSE:
                 self._hold(now, DOUBT_PAUSE, "several unknown", notices)
             case Worry.STOP:
                 notices.append(Notice("doubt", "unknown one after another", self.doubt.in_a_row, Stop.DOUBT))
+        return notices

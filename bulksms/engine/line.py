@@ -15,7 +15,7 @@ from bulksms.attempt import Attempt
 from bulksms.delivery.retry import Decision
 from bulksms.delivery.traffic import Notice, Traffic, Turn
 from bulksms.engine.progress import Progress
-from bulksms.message import Message
+from bulksms.message import Message, State
 
 
 class Drained(Exception):
@@ -67,6 +67,16 @@ class Line:
             if self._closed.is_set():
                 raise Drained
         return now
+
+    def held(self, now: float) -> float:
+        """Seconds for which everybody was told to wait, 0 if nobody was."""
+        return self._traffic.gate.held(now)
+
+    def polled(self, attempt: Attempt, settled: State | None) -> list[Notice]:
+        """A poll has ended, and has settled its message or not; what that changes for everybody."""
+        now = time.monotonic()
+        notices = self._traffic.asked_to_wait(now, attempt)
+        return notices if settled is None else notices + self._traffic.settled(now, settled)
 
     async def pause(self, seconds: float) -> None:
         """Sleep for so many seconds. Raises Drained when the run stops before that."""

@@ -1,22 +1,28 @@
 """Poller: asks what became of the messages that the server took and is still working on.
 
 Laws: one poller for all of them, so that slow operations never occupy a worker. A message stays `processing` in the
-ledger, with its operation id, until the server has told; a run that ends before that leaves it to the next one.
+ledger, with its operation id, until the server has told; a run that ends before that leaves it to the next one. Whom
+the server tells to wait waits, sends for polls and polls for sends.
 """
 
 import asyncio
 import heapq
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+
+import anyio
 
 from bulksms.adaxes import Client
 from bulksms.attempt import Attempt
-from bulksms.delivery.operation import decide_poll, pause_after
-from bulksms.delivery.retry import Decision
+from bulksms.delivery.operation import Questions, decide_poll, pause_after
+from bulksms.delivery.retry import Decision, Stop
+from bulksms.engine.line import Line
 from bulksms.engine.window import Window
 from bulksms.message import Message
 
-Settle = Callable[[Message, Attempt, Decision], Awaitable[None]]
+Settle = Callable[[Message, Attempt, Decision | None], None]
+"""Told of every poll: what became of its message, None if that is not known yet."""
+Halt = Callable[[Stop, str | None], None]
 
 
 class _Watched:
@@ -33,19 +39,33 @@ class _Watched:
 class Poller:
     """Watches operations until each is settled. `earlier` are those that an earlier run left."""
 
-    def __init__(self, client: Client, earlier: Window, settle: Settle, *, timeout: float, room: int) -> None:
+    def __init__(  # noqa: PLR0913 - whom it asks, whom it tells, and its bounds
+        self,
+        client: Client,
+        earlier: Window,
+        questions: Questions,
+        *,
+        line: Line,
+        settle: Settle,
+        halt: Halt,
+        timeout: float,
+        room: int,
+    ) -> None:
         self._client = client
         self._earlier = earlier
+        self._questions = questions
+        self._line = line
         self._settle = settle
+        self._halt = halt
         self._timeout = timeout
         self._room = room
         self._due: list[tuple[float, int, _Watched]] = []
-        self._asking = 0
         self._changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._needs_room = True
         self._no_more = False
+        line.when_closed(self._send_home)
 
     def watch(self, message: Message, *, polls: int = 0) -> None:
         """Begin to ask about the operation of this message; one of an earlier run is asked about at once."""
@@ -58,11 +78,6 @@ class Poller:
         """Wait while as many operations are under way as may be, or until nobody needs room any more."""
         await self._has_room.wait()
 
-    def needs_no_room(self) -> None:
-        """The run is stopping: whoever waits for room goes home."""
-        self._needs_room = False
-        self._look()
-
     def no_more(self) -> None:
         """No message will be added: `run` ends when the last operation is settled."""
         self._no_more = True
@@ -70,19 +85,25 @@ class Poller:
 
     async def run(self) -> None:
         """Ask, until all are settled and no more can come."""
-        await self._take_earlier()
-        while self._due or not self._no_more:
-            self._changed.clear()
-            pause = self._due[0][0] - time.monotonic() if self._due else None
-            if pause is None or pause > 0:
-                await self._sleep(pause)
-                continue
-            _, _, watched = heapq.heappop(self._due)
-            self._asking = 1
-            await self._ask(watched)
-            self._asking = 0
+        async with anyio.create_task_group() as asking:
             await self._take_earlier()
-            self._look()
+            while self._due or self._questions.under_way or not self._no_more:
+                self._changed.clear()
+                pause = self._pause(time.monotonic())
+                if pause is None or pause > 0:
+                    await self._sleep(pause)
+                else:
+                    _, _, watched = heapq.heappop(self._due)
+                    self._questions.asked()
+                    asking.start_soon(self._ask, watched)
+                await self._take_earlier()
+
+    def _pause(self, now: float) -> float | None:
+        """Seconds until the next question, None until something changes."""
+        delay = self._questions.delay(now)
+        if delay is None or not self._due:
+            return None
+        return max(delay, self._due[0][0] - now, self._line.held(now))
 
     async def _take_earlier(self) -> None:
         """Those of an earlier run come first, as many at a time as there is room for."""
@@ -93,14 +114,16 @@ class Poller:
         message = watched.message
         poll = await self._client.poll(message.operation_id or "")
         watched.polls += 1
-        waited = time.monotonic() - watched.since
+        now = time.monotonic()
+        self._questions.answered(now, poll.attempt)
+        waited = now - watched.since
         decision = decide_poll(poll.attempt, poll.completed, message, waited=waited, timeout=self._timeout)
-        if decision is not None:
-            await self._settle(message, poll.attempt, decision)
-            if not decision.log_in:
-                return
-        again = time.monotonic() + pause_after(watched.polls)
-        heapq.heappush(self._due, (again, message.number, watched))
+        self._settle(message, poll.attempt, decision)
+        if decision is None or decision.log_in:
+            heapq.heappush(self._due, (now + pause_after(watched.polls), message.number, watched))
+        if self._questions.is_over(now):
+            self._halt(Stop.AWAY, poll.attempt.error)
+        self._look()
 
     async def _sleep(self, pause: float | None) -> None:
         try:
@@ -111,8 +134,13 @@ class Poller:
 
     @property
     def _has_place(self) -> bool:
-        """Whether one more may be watched; the one that is being asked about counts as well."""
-        return len(self._due) + self._asking < self._room
+        """Whether one more may be watched; those that are being asked about count as well."""
+        return len(self._due) + self._questions.under_way < self._room
+
+    def _send_home(self) -> None:
+        """The run is stopping: nobody needs room any more."""
+        self._needs_room = False
+        self._look()
 
     def _look(self) -> None:
         self._changed.set()

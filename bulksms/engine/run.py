@@ -13,6 +13,7 @@ from bulksms.attempt import Attempt
 from bulksms.config import RunSettings
 from bulksms.delivery.brake import Away
 from bulksms.delivery.breaker import Breakers, FailureLimit
+from bulksms.delivery.operation import Questions, questions_at_once
 from bulksms.delivery.pace import Concurrency, Rate
 from bulksms.delivery.retry import Decision, RetryPolicy, Stop
 from bulksms.delivery.traffic import Traffic
@@ -66,9 +67,15 @@ class Run:
         self._queued = Window(ledger, State.QUEUED, max(SMALLEST_WINDOW, WINDOW * workers))
         earlier = Window(ledger, State.PROCESSING, SMALLEST_WINDOW, turns=(True,))
         self._poller = Poller(
-            client, earlier, self._settle_operation, timeout=settings.poll_timeout, room=OPERATIONS * workers
+            client,
+            earlier,
+            Questions(questions_at_once(workers), settings.max_pause),
+            line=self._line,
+            settle=self._settle_operation,
+            halt=self._halt,
+            timeout=settings.poll_timeout,
+            room=OPERATIONS * workers,
         )
-        self._line.when_closed(self._poller.needs_no_room)
         policy = RetryPolicy(settings.delivery, settings.max_attempts)
         self._tokens = Tokens(client, policy, self._line, self.progress, patience=settings.max_pause)
         self._way = Way(
@@ -86,7 +93,7 @@ class Run:
         self._all_sent = False
         self.is_over = False
         """Whether everything that the run does is done: it cannot be stopped any more."""
-        self._trouble: LedgerTrouble | None = None
+        self._trouble: Exception | None = None
 
     async def work(self) -> Progress:
         """Send everything that is queued, follow everything that is processing, and return what was done.
@@ -148,8 +155,9 @@ class Run:
         try:
             with self._polling:
                 await self._poller.run()
-        except LedgerTrouble as trouble:
-            self._stop_for(trouble)
+        except* LedgerTrouble as group:
+            for trouble in group.exceptions:
+                self._stop_for(trouble)
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
         with scope:
@@ -190,11 +198,13 @@ class Run:
             self._queued.give_back(message)
         return decision
 
-    async def _settle_operation(self, message: Message, attempt: Attempt, decision: Decision) -> None:
+    def _settle_operation(self, message: Message, attempt: Attempt, decision: Decision | None) -> None:
         """What a slow send came to; the poller's own log-in was turned down, if there is one to be made."""
-        if not decision.log_in:
+        if decision is not None and not decision.log_in:
             decision = self._books.settle_operation(message, attempt, decision)
-        self._way.follow(decision, attempt)
+        self._way.heed(self._line.polled(attempt, None if decision is None else decision.state), attempt)
+        if decision is not None:
+            self._way.follow(decision, attempt)
 
     def _halt(self, why: Stop, said: str | None = None, hint: str | None = None) -> None:
         self.progress.stop(why, said, hint)
@@ -202,7 +212,7 @@ class Run:
         if self._all_sent and why is not Stop.DEADLINE:
             self._polling.cancel()
 
-    def _stop_for(self, trouble: LedgerTrouble) -> None:
+    def _stop_for(self, trouble: Exception) -> None:
         self._trouble = self._trouble or trouble
         self._halt(Stop.LEDGER)
 

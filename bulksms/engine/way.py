@@ -127,7 +127,7 @@ class Way:
             decision = decision.back_to_the_end()
         reviewed, written = self._books.settle(message, attempt, decision)
         self.follow(reviewed, attempt)
-        self._heed(self._line.answered(message, attempt, reviewed, turn), attempt)
+        self.heed(self._line.answered(message, attempt, reviewed, turn), attempt)
         for released in self._books.release():
             self.follow(released)
         if reviewed.state is State.PROCESSING:
@@ -141,7 +141,7 @@ class Way:
         if decision.stop is not None:
             self._halt(decision.stop, _said(attempt))
 
-    def _heed(self, notices: list[Notice], attempt: Attempt) -> None:
+    def heed(self, notices: list[Notice], attempt: Attempt) -> None:
         """Something changed for all workers."""
         for notice in notices:
             log.info(notice.what, why=notice.why, value=round(notice.value, 3))

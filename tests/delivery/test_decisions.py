@@ -1,9 +1,11 @@
 """Single decisions: refusals and used-up tries after doubt, holds, broken-off attempts, polls."""
 
+from itertools import pairwise
+
 import pytest
 
 from bulksms.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
-from bulksms.delivery.operation import decide_poll, pause_after
+from bulksms.delivery.operation import Questions, decide_poll, pause_after, questions_at_once
 from bulksms.delivery.outcome import Delivery, Evidence, classify
 from bulksms.delivery.retry import Decision, RetryPolicy, decide, decide_interrupted
 from bulksms.message import Message, Reason, State
@@ -142,7 +144,8 @@ POLLS: dict[str, tuple[Attempt, bool | None, float, tuple[str, str | None] | Non
     "server failed, for too long": (answer(500), None, 600.0, LOST),
     "never left": (Attempt(headers_sent=False, failure=Failure.REFUSED), None, 1.0, WORKING),
     "lost answer": (Attempt(headers_sent=True, failure=Failure.READ_TIMEOUT), None, 1.0, WORKING),
-    "never left, for too long": (Attempt(headers_sent=False, failure=Failure.REFUSED), None, 601.0, LOST),
+    "nobody there, for too long": (Attempt(headers_sent=False, failure=Failure.REFUSED), None, 601.0, WORKING),
+    "away, for too long": (answer(503), None, 601.0, WORKING),
 }
 
 
@@ -179,3 +182,45 @@ def test_pauses_between_polls_grow_from_half_a_second_to_ten() -> None:
     assert pauses[:4] == [0.5, 0.75, 1.125, 1.6875]
     assert pauses == sorted(pauses)
     assert pauses[-1] == pause_after(1_000_000) == 10.0
+
+
+GOOD = answer(200)
+AWAY = answer(503)
+
+
+def test_so_many_polls_are_under_way_at_once_and_one_alone_while_the_server_is_away() -> None:
+    questions = Questions(questions_at_once(16), max_pause=600.0)
+    for _ in range(3):
+        assert questions.delay(0.0) == 0.0
+        questions.asked()
+    assert questions.delay(0.0) is None
+    questions.answered(0.0, GOOD)
+    assert questions.delay(0.0) == 0.0
+    questions.answered(1.0, AWAY)
+    assert questions.delay(1.0) is None, "one is still under way"
+    questions.answered(1.0, AWAY)
+    assert questions.delay(1.0) == 1.0
+    questions.asked()
+    questions.answered(3.0, GOOD)
+    assert questions.delay(3.0) == 0.0
+
+
+def test_a_server_that_is_away_is_polled_less_and_less_and_not_for_ever() -> None:
+    questions, now, asked = Questions(8, max_pause=600.0), 0.0, []
+    while not questions.is_over(now):
+        delay = questions.delay(now)
+        assert delay is not None
+        now += delay
+        questions.asked()
+        asked.append(now)
+        questions.answered(now, AWAY)
+    assert sum(moment <= 60.0 for moment in asked) <= 8
+    assert max(later - earlier for earlier, later in pairwise(asked)) == 30.0
+    assert 600.0 < now <= 630.0
+
+
+def test_a_poll_is_not_repeated_before_the_server_allows_it() -> None:
+    questions = Questions(8, max_pause=600.0)
+    questions.asked()
+    questions.answered(10.0, answer(503, 7.0))
+    assert questions.delay(12.0) == 5.0

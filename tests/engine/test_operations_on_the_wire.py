@@ -1,13 +1,16 @@
 """Slow sends: a 202 is followed to its end, also by another run, and never sent again."""
 
 import asyncio
+from itertools import pairwise
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
 from bulksms.config import RunSettings
 from bulksms.delivery.outcome import Delivery
 from bulksms.delivery.retry import Stop
+from bulksms.errors import LedgerTrouble
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State
 from bulksms.sandbox import Fault, FaultPlan, IdShape, Sandbox, SlowSends
@@ -170,6 +173,91 @@ async def test_polls_that_meet_trouble_are_repeated(crowd: "Crowd") -> None:
     books = crowd.books(ledger, progress, server.journal)
     assert books.count(State.ACCEPTED) == 1
     assert server.journal.total == 1
+
+
+async def test_a_poll_that_hangs_keeps_no_other_back(crowd: "Crowd") -> None:
+    settled: list[int] = []
+
+    def note(message: "Message", _: "Attempt", state: State) -> None:
+        if state is not State.PROCESSING:
+            settled.append(message.number)
+
+    ledger = crowd.plan_people(30)
+    async with Sandbox(slow_sends=SlowSends(polls=2)) as server:
+        server.everybody = Fault.ACCEPTED_202
+        server.trouble[POLL] = [Fault.STALL]
+        settings = RunSettings(workers=16, adapt=False, timeout=3.0)
+        async with crowd.engine(ledger, server.url, settings, on_settled=note) as run:
+            working = asyncio.create_task(run.work())
+            await crowd.until(lambda: len(settled) == 29)
+            assert not working.done()
+            progress = await working
+    assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 30
+
+
+async def test_what_a_send_is_told_holds_the_polls(crowd: "Crowd") -> None:
+    people = [f"CN={number},DC=x" for number in range(40)]
+    scripts = {people[0]: [Fault.ACCEPTED_202_STUCK], people[20]: [Fault.STATUS_429_RETRY_AFTER]}
+    ledger = crowd.plan([(who, "Outage.") for who in people])
+    async with Sandbox(faults=FaultPlan.of(scripts), retry_after=1.0, latency=0.02) as server:
+        await crowd.work(ledger, server.url, RunSettings(workers=2, timeout=5.0, poll_timeout=2.0))
+    told = next(entry.clock for entry in server.journal.received if entry.recipient == people[20])
+    polls = [call.clock - told for call in server.journal.called]
+    assert any(after < 0 for after in polls)
+    assert any(after > 1.0 for after in polls)
+    assert [after for after in polls if 0.3 < after < 1.0] == [], "but what was on the wire already"
+
+
+async def test_what_a_poll_is_told_holds_the_sends(crowd: "Crowd") -> None:
+    people = [f"CN={number},DC=x" for number in range(300)]
+    ledger = crowd.plan([(who, "Outage.") for who in people])
+    async with Sandbox(faults=FaultPlan.of({people[0]: [Fault.ACCEPTED_202]}), latency=0.01) as server:
+        server.trouble[POLL] = [Fault.STATUS_429_RETRY_AFTER]
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4, timeout=5.0))
+    assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 300
+    assert max(later - earlier for earlier, later in pairwise(server.journal.times)) >= 0.8
+
+
+async def test_many_operations_that_are_lost_in_a_row_stop_the_run(crowd: "Crowd") -> None:
+    """A server that knows nothing of what it took leaves everybody in doubt, one after another."""
+    ledger = crowd.plan_people(300)
+    async with Sandbox() as server:
+        server.everybody = Fault.ACCEPTED_202_LOST
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4, timeout=5.0))
+    books = crowd.books(ledger, progress, server.journal)
+    assert progress.stopped is Stop.DOUBT
+    assert books.count(State.UNKNOWN) >= 20
+    assert server.journal.total <= 20 + 10 * 4
+
+
+async def test_a_server_that_stays_away_from_the_polls_stops_the_run_and_keeps_the_operations(crowd: "Crowd") -> None:
+    ledger = crowd.plan_people(20)
+    settings = RunSettings(workers=4, timeout=5.0, max_pause=0.3, poll_timeout=0.1)
+    async with Sandbox() as server:
+        server.everybody = Fault.ACCEPTED_202
+        server.trouble[POLL] = [Fault.HTML_503] * 1000
+        progress = await crowd.work(ledger, server.url, settings)
+        books = crowd.books(ledger, progress, server.journal)
+        assert progress.stopped is Stop.AWAY
+        assert books.count(State.UNKNOWN) == 0
+        assert books.count(State.PROCESSING) == server.journal.total
+        assert server.journal.calls[POLL] < 10
+        server.trouble[POLL] = []
+        progress = await crowd.work(ledger, server.url, RunSettings(workers=4, timeout=5.0))
+    assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 20
+    assert server.journal.total == 20
+
+
+async def test_trouble_with_the_ledger_at_the_poller_is_told_as_such(
+    crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = crowd.plan_people(3)
+    async with Sandbox() as server, crowd.engine(ledger, server.url, SETTINGS) as run:
+        trouble = LedgerTrouble("The disk is full.", hint="Make room.")
+        monkeypatch.setattr(run._poller._earlier, "next", Mock(side_effect=trouble))
+        with pytest.raises(LedgerTrouble, match="The disk is full"):
+            await run.work()
+    assert run.progress.stopped is Stop.LEDGER
 
 
 async def test_a_poll_without_a_right_to_ask_stops_the_run_and_keeps_the_operation(crowd: "Crowd") -> None:
