@@ -1,7 +1,10 @@
 """Every option of a run shows its effect: on the wire, in the ledger, or in what is said."""
 
+import hashlib
 import json
+import os
 import ssl
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -533,6 +536,36 @@ def test_log_level_and_format_decide_what_stands_on_stderr(desk: "Desk") -> None
     assert "run stopping" in said.err
     said = desk("resume", "people.ledger.db", "--log-level", "info", "--log-format", "json", "--quiet")
     assert any(json.loads(line)["event"] == "run stopping" for line in said.err.splitlines())
+
+
+def test_the_digest_of_the_ledger_is_said_at_the_end(desk: "Desk") -> None:
+    desk.server()
+    desk.people(3)
+    said = desk(*SEND)
+    digest = hashlib.sha256((desk.folder / "people.ledger.db").read_bytes()).hexdigest()
+    assert f"SHA-256 of people.ledger.db: {digest}" in said.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd's way of keeping a machine awake")
+@pytest.mark.parametrize("there", [True, False])
+def test_the_machine_is_kept_awake_while_the_run_lives(desk: "Desk", *, there: bool) -> None:
+    folder = desk.folder / "bin"
+    folder.mkdir()
+    if there:
+        program = desk.write(
+            "bin/systemd-inhibit", f'#!/bin/sh\necho "$@" > {folder}/asked; echo $$ > {folder}/pid; exec sleep 60'
+        )
+        program.chmod(0o755)
+    desk.export("PATH", f"{folder}:/usr/bin:/bin" if there else str(folder))
+    desk.server(latency=0.2)
+    desk.people(20)
+    assert desk(*SEND).code == 0
+    if there:
+        asked = (folder / "asked").read_text()
+        assert "--what=sleep:idle" in asked
+        assert f"--pid={os.getpid()}" in asked
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((folder / "pid").read_text()), 0)
 
 
 # resume

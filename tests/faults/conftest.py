@@ -35,6 +35,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ledger = folder / "people.ledger.db"
+        self.credentials = {"BULKSMS_TOKEN": "sandbox"}
         self._processes: list[asyncio.subprocess.Process] = []
 
     def write_people(self, count: int) -> None:
@@ -51,7 +52,7 @@ class Desk:
             *program,
             *arguments,
             cwd=self.folder,
-            env=kept | {"BULKSMS_URL": url, "BULKSMS_TOKEN": "sandbox"},
+            env=kept | {"BULKSMS_URL": url} | self.credentials,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -1,6 +1,5 @@
 """Disk faults: nothing leaves whose intent is not on disk, the run says what is wrong, and the ledger opens again."""
 
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -11,8 +10,6 @@ from bulksms.message import State
 from bulksms.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bulksms.ledger.reader import Line
     from bulksms.sandbox import Journal
     from tests.faults.conftest import Desk
@@ -109,18 +106,25 @@ async def test_trouble_with_the_ledger_is_told_before_the_interruption(desk: "De
     held_against(server.journal, desk)
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="everything is allowed to the superuser")
-async def test_a_folder_that_may_not_be_written_to_is_told_before_anything_is_sent(
-    desk: "Desk", tmp_path: "Path"
-) -> None:  # pragma: no cover - as the user is
+@pytest.mark.skipif(sys.platform == "win32", reason="rights as POSIX has them")
+@pytest.mark.parametrize("what", ["folder", "ledger"])
+async def test_what_may_not_be_written_to_is_told_before_anything_is_sent(what: str, desk: "Desk") -> None:
     desk.write_people(PEOPLE)
     async with Sandbox() as server:
         assert (await desk.run(server.url, "plan", "people.csv")).code == 0
-        tmp_path.chmod(0o500)
+        path = desk.folder if what == "folder" else desk.ledger
+        rights = path.stat().st_mode
+        path.chmod(0o500 if what == "folder" else 0o400)
         try:
-            ended = await desk.resume(server.url)
+            ended = await desk.resume(server.url, ordinary=True)
+            other = await desk.run(server.url, "plan", "people.csv", "--ledger", "other.db", ordinary=True)
         finally:
-            tmp_path.chmod(0o700)
+            path.chmod(rights)
+        if ended.code == 99:  # pragma: no cover - as the machine is
+            pytest.skip("the superuser may write anywhere here")
         assert ended.code == 6, ended.talk
+        assert ended.talk.startswith("error: ")
+        assert "hint: " in ended.talk
+        assert other.code == (6 if what == "folder" else 0), other.talk
         assert server.journal.total == 0
         await require_resumed(desk, server)

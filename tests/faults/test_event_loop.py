@@ -3,14 +3,16 @@
 And the clock on the wall, which somebody may set: only a deadline looks at it.
 """
 
+import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from bulksms.message import State
-from bulksms.sandbox import FaultPlan, Sandbox
+from bulksms.sandbox import Account, FaultPlan, Sandbox
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Desk
@@ -29,6 +31,22 @@ async def test_nothing_that_blocks_runs_on_the_event_loops_thread(options: tuple
     assert ended.code == 4, ended.talk
     assert "on the loop" not in ended.talk
     desk.agree(server.journal)
+
+
+async def test_nothing_that_blocks_runs_there_with_tls_and_a_log_in_either(desk: "Desk") -> None:
+    """Authorities are read, names resolved and tokens renewed on the way."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(desk.folder / "ca.pem")
+    desk.write_people(PEOPLE)
+    account = Account(token_lifetime=0.5)
+    async with Sandbox(tls=context, token=None, account=account, latency=0.05) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        desk.credentials = {"BULKSMS_USERNAME": account.username, "BULKSMS_PASSWORD": account.password}
+        ended = await desk.send(url, "--ca-file", "ca.pem", "--workers", "4", "--rate", "60", threads=True)
+    assert ended.code == 0, ended.talk
+    assert server.log_ins.issued > 1
+    assert "on the loop" not in ended.talk
 
 
 async def test_the_watch_over_the_threads_sees_what_it_is_for(desk: "Desk") -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -379,6 +380,24 @@ async def test_a_file_system_without_a_write_ahead_log_is_told(
     with pytest.raises(LedgerTrouble, match="cannot carry a write-ahead log"):
         async with running(planned):
             pass
+
+
+async def test_a_disk_without_room_for_the_run_is_told_before_it_begins(
+    planned: Path, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content_of(planned)
+    needed = file.SPACE_FOR_LOG + 3 * file.SPACE_A_MESSAGE
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda folder: Mock(free=needed - 1) if folder == planned.parent else None)
+        with pytest.raises(LedgerTrouble, match="has 40 MB left; the run may need 40 MB") as told:
+            async with running(planned):
+                pass
+    assert told.value.hint == "Make room first; nothing was sent."
+    assert content_of(planned) == before
+    assert names(planned.parent) == {NAME}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Mock(free=needed))
+    async with running(planned) as ledger:
+        assert len(await ledger.claim(State.QUEUED, 0, 10)) == 3
 
 
 async def test_a_rehearsals_ledger_is_removed_with_everything_beside_it(
