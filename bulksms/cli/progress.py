@@ -76,14 +76,17 @@ async def _tell(living: Living) -> None:
 
 
 async def _correct_forecast(progress: Progress, total: int, settings: RunSettings) -> None:
-    """Hold the deadline against what the first answers show."""
-    while progress.done < forecast.FIRST_ANSWERS:  # noqa: ASYNC110 - counted up by every worker, asked for now and then
+    """Hold the deadline against what the first answers show; those before a question say nothing of the speed."""
+    began, before = progress.began, 0
+    while progress.done - before < forecast.FIRST_ANSWERS:
         await asyncio.sleep(REDRAW_EVERY)
+        if progress.asking:
+            began, before = time.monotonic(), progress.done
     if progress.deadline is None:
         return
     seconds = max(0.0, progress.deadline - time.time())
-    left = total - progress.done
-    if (words := forecast.after(progress.done, progress.elapsed, left, seconds, settings.workers)) is not None:
+    answers, elapsed, left = progress.done - before, time.monotonic() - began, total - progress.done
+    if (words := forecast.after(answers, elapsed, left, seconds, settings.workers)) is not None:
         say(words)
 
 

@@ -19,7 +19,8 @@ from bulksms.cli.options import FILE
 def command(port: int, latency: float, faults: str | None, seed: int, journal: Path | None) -> None:
     """Run the stand-in Adaxes server on loopback until Ctrl-C. Its token is `sandbox`.
 
-    It speaks the real API. A recipient whose name has a marker such as [429,503] meets these faults first.
+    It speaks the real API; operator@example.com logs in there with the password `sandbox`. A recipient whose name has a
+    marker such as [429,503] meets these faults first.
     """
     import asyncio  # noqa: PLC0415 - the help starts without it
     from contextlib import suppress  # noqa: PLC0415

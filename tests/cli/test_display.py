@@ -223,3 +223,19 @@ async def test_the_deadline_of_the_display_is_that_of_the_run(
     run.began -= 10.0
     await progress._correct_forecast(run, 100, RunSettings())
     assert "WARNING: at the speed of the first 50 answers" in capsys.readouterr().err
+
+
+async def test_the_time_that_a_person_takes_to_answer_is_not_the_servers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor are the first messages, which went one at a time."""
+    monkeypatch.setattr("bulksms.cli.progress.REDRAW_EVERY", 0.001)
+    run = Progress(deadline=time.time() + 3_600.0, asking=True)
+    run.began -= 600.0
+    run.settled[State.ACCEPTED] = 3
+    correcting = asyncio.create_task(progress._correct_forecast(run, 1_000, RunSettings()))
+    await asyncio.sleep(0.05)
+    run.asking = False
+    run.settled[State.ACCEPTED] += 60
+    await correcting
+    assert capsys.readouterr().err == ""

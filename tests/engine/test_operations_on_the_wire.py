@@ -199,13 +199,13 @@ async def test_what_a_send_is_told_holds_the_polls(crowd: "Crowd") -> None:
     people = [f"CN={number},DC=x" for number in range(40)]
     scripts = {people[0]: [Fault.ACCEPTED_202_STUCK], people[20]: [Fault.STATUS_429_RETRY_AFTER]}
     ledger = crowd.plan([(who, "Outage.") for who in people])
-    async with Sandbox(faults=FaultPlan.of(scripts), retry_after=1.0, latency=0.02) as server:
-        await crowd.work(ledger, server.url, RunSettings(workers=2, timeout=5.0, poll_timeout=2.0))
+    async with Sandbox(faults=FaultPlan.of(scripts), retry_after=2.0, latency=0.02) as server:
+        await crowd.work(ledger, server.url, RunSettings(workers=2, timeout=5.0, poll_timeout=3.0))
     told = next(entry.clock for entry in server.journal.received if entry.recipient == people[20])
     polls = [call.clock - told for call in server.journal.called]
     assert any(after < 0 for after in polls)
-    assert any(after > 1.0 for after in polls)
-    assert [after for after in polls if 0.3 < after < 1.0] == [], "but what was on the wire already"
+    assert any(after > 2.0 for after in polls)
+    assert [after for after in polls if 1.0 < after < 2.0] == [], "before that, what was on the wire already"
 
 
 async def test_what_a_poll_is_told_holds_the_sends(crowd: "Crowd") -> None:
@@ -215,7 +215,7 @@ async def test_what_a_poll_is_told_holds_the_sends(crowd: "Crowd") -> None:
         server.trouble[POLL] = [Fault.STATUS_429_RETRY_AFTER]
         progress = await crowd.work(ledger, server.url, RunSettings(workers=4, timeout=5.0))
     assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 300
-    assert max(later - earlier for earlier, later in pairwise(server.journal.times)) >= 0.8
+    assert max(later - earlier for earlier, later in pairwise(server.journal.times)) >= 0.5
 
 
 async def test_many_operations_that_are_lost_in_a_row_stop_the_run(crowd: "Crowd") -> None:

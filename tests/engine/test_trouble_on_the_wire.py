@@ -79,7 +79,7 @@ async def test_many_lost_answers_in_a_row_stop_the_run(crowd: "Crowd") -> None:
 async def test_a_few_lost_answers_pause_the_run_and_send_one_alone(
     crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulksms.delivery.traffic.DOUBT_PAUSE", 0.5)
+    monkeypatch.setattr("bulksms.delivery.traffic.DOUBT_PAUSE", 1.0)
     people = [f"CN={number},DC=x" for number in range(200)]
     ledger = crowd.plan([(who, "Outage.") for who in people])
     lost = {who: [Fault.RESET_AFTER] for who in people[40:140:20]}
@@ -90,7 +90,7 @@ async def test_a_few_lost_answers_pause_the_run_and_send_one_alone(
     assert books.count(State.UNKNOWN) == 5
     assert books.count(State.ACCEPTED) == 195
     silences = sorted(later - earlier for earlier, later in pairwise(server.journal.times))
-    assert silences[-1] >= 0.4
+    assert silences[-1] >= 0.5, "what was on the wire already may still come in the meantime"
 
 
 async def test_refusals_in_the_same_words_stop_the_run_and_stay_failed(crowd: "Crowd") -> None:

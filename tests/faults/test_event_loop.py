@@ -70,7 +70,7 @@ async def test_the_watch_over_the_threads_sees_what_it_is_for(desk: "Desk") -> N
 
 
 async def test_a_wall_clock_that_jumps_to_and_fro_neither_stalls_nor_floods(desk: "Desk") -> None:
-    desk.write_people(40)
+    desk.write_people(100)
     faults = FaultPlan.by_share({"202": 0.1, "429": 0.1}, seed=3)
     began = time.monotonic()
     async with Sandbox(faults=faults, latency=0.01) as server:
@@ -79,7 +79,7 @@ async def test_a_wall_clock_that_jumps_to_and_fro_neither_stalls_nor_floods(desk
     assert time.monotonic() - began < 30
     assert {line.state for line in desk.agree(server.journal).values()} == {State.ACCEPTED}
     times = server.journal.times
-    assert times[-1] - times[0] >= 0.7 * (len(times) - 1) / 60, "a busy machine receives them later, but no flood"
+    assert times[-1] - times[0] >= (len(times) - 1) / 60 - 0.5, "a busy machine receives them later, but no flood"
 
 
 async def test_a_deadline_is_a_moment_of_the_wall_clock(desk: "Desk") -> None:

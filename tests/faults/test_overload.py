@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Desk
 
 LATENCY = 0.2
-ON_THE_WIRE = 0.15
+ON_THE_WIRE = 1.0
 """Seconds after which a request that had left by then has been received, however busy the machine is."""
+BUSY = 0.5
+"""Seconds that a busy machine may receive a request later than it left, and the next one at once."""
 
 
 async def test_one_429_with_retry_after_silences_64_workers_and_lets_one_go_first(desk: "Desk") -> None:
     desk.write_people(400)
-    unlucky, pause = "CN=Person 150,OU=Staff,DC=example,DC=com", 2.0
+    unlucky, pause = "CN=Person 150,OU=Staff,DC=example,DC=com", 5.0
     plan = FaultPlan.of({unlucky: ["429_retry_after"]})
     async with Sandbox(faults=plan, latency=LATENCY, retry_after=pause) as server:
         ended = await desk.send(server.url, "--workers", "64", "--no-adapt")
@@ -67,9 +69,8 @@ async def test_the_rate_is_not_exceeded_however_many_workers_wait(desk: "Desk") 
         ended = await desk.send(server.url, "--workers", "64", "--no-adapt", "--rate", "2400/min")
     assert ended.code == 0, ended.talk
     times = server.journal.times
-    for reach in (30, 59):
-        # On a busy machine a request is received later than it left, and the next one at once.
-        assert all(times[place + reach] - times[place] >= 0.7 * reach / 40 for place in range(60 - reach))
+    for reach in (40, 59):
+        assert all(times[place + reach] - times[place] >= reach / 40 - BUSY for place in range(60 - reach))
     assert any(later - earlier >= 0.5 / 40 for earlier, later in pairwise(times))
 
 
