@@ -11,7 +11,7 @@ from bulksms.attempt import Attempt
 from bulksms.delivery.brake import FIRST_PAUSE, is_good
 from bulksms.delivery.brake import LONGEST_PAUSE as LONGEST_PAUSE_WHILE_AWAY
 from bulksms.delivery.outcome import RESULT_EVIDENCE, Evidence
-from bulksms.delivery.retry import Decision, Stop
+from bulksms.delivery.retry import Decision
 from bulksms.message import Message, Reason, State
 
 FIRST_POLL = 0.5
@@ -81,10 +81,8 @@ def decide_poll(
     attempt: Attempt, completed: bool | None, message: Message, *, waited: float, timeout: float
 ) -> Decision | None:
     """What becomes of the message, None while the server still works on it. `waited` and `timeout` in seconds."""
-    if attempt.status == 401 or (attempt.api_error is not None and attempt.api_error.code == "unauthenticated"):
-        return Decision(
-            Evidence.UNAUTHENTICATED, State.PROCESSING, log_in=True, stop=Stop.UNAUTHORIZED, doubt=message.doubt
-        )
+    if attempt.status == 401 or attempt.error_code == "unauthenticated":
+        return None  # that is about the token
     if completed and attempt.result is not None:
         evidence = RESULT_EVIDENCE[attempt.result.result_type]
         state = _STATES[evidence]

@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 import anyio
 
-from bulksms.adaxes import Client
+from bulksms.adaxes import Client, is_unauthenticated
 from bulksms.attempt import Attempt
 from bulksms.delivery.operation import Questions, decide_poll, pause_after
 from bulksms.delivery.retry import Decision, Stop
+from bulksms.engine.halt import Halt
 from bulksms.engine.line import Line
 from bulksms.engine.window import Window
 from bulksms.message import Message
 
 Settle = Callable[[Message, Attempt, Decision | None], None]
 """Told of every poll: what became of its message, None if that is not known yet."""
-Halt = Callable[[Stop, str | None], None]
 
 
 class _Watched:
@@ -114,15 +114,21 @@ class Poller:
         message = watched.message
         poll = await self._client.poll(message.operation_id or "")
         watched.polls += 1
+        attempt = poll.attempt
+        problem = await self._client.ready() if is_unauthenticated(attempt) else None
+        if problem is not None and problem.final:
+            self._halt(Stop.UNAUTHORIZED, problem.sentence, problem.hint)
+        elif problem is not None:  # nobody was there to log in with: that is the answer
+            attempt = problem.attempt
         now = time.monotonic()
-        self._questions.answered(now, poll.attempt)
+        self._questions.answered(now, attempt)
         waited = now - watched.since
-        decision = decide_poll(poll.attempt, poll.completed, message, waited=waited, timeout=self._timeout)
-        self._settle(message, poll.attempt, decision)
-        if decision is None or decision.log_in:
+        decision = decide_poll(attempt, poll.completed, message, waited=waited, timeout=self._timeout)
+        self._settle(message, attempt, decision)
+        if decision is None:
             heapq.heappush(self._due, (now + pause_after(watched.polls), message.number, watched))
         if self._questions.is_over(now):
-            self._halt(Stop.AWAY, poll.attempt.error)
+            self._halt(Stop.AWAY, attempt.error)
         self._look()
 
     async def _sleep(self, pause: float | None) -> None:

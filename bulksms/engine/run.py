@@ -199,12 +199,13 @@ class Run:
         return decision
 
     def _settle_operation(self, message: Message, attempt: Attempt, decision: Decision | None) -> None:
-        """What a slow send came to; the poller's own log-in was turned down, if there is one to be made."""
-        if decision is not None and not decision.log_in:
-            decision = self._books.settle_operation(message, attempt, decision)
-        self._way.heed(self._line.polled(attempt, None if decision is None else decision.state), attempt)
+        """What a poll showed: of its message, if it is settled by it, and for everybody."""
+        state = None
         if decision is not None:
+            decision = self._books.settle_operation(message, attempt, decision)
             self._way.follow(decision, attempt)
+            state = decision.state
+        self._way.heed(self._line.polled(attempt, state), attempt)
 
     def _halt(self, why: Stop, said: str | None = None, hint: str | None = None) -> None:
         self.progress.stop(why, said, hint)

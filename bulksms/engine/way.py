@@ -6,28 +6,22 @@ request. Nothing is decided here: the evidence, the decision and the turn come f
 
 import asyncio
 import random
-from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from bulksms.adaxes import Client, Exchange
 from bulksms.attempt import Attempt
 from bulksms.delivery.outcome import Evidence, classify
-from bulksms.delivery.retry import Decision, RetryPolicy, Stop, decide, decide_without_wait
+from bulksms.delivery.retry import Decision, RetryPolicy, decide, decide_without_wait
 from bulksms.delivery.traffic import Notice, Turn
 from bulksms.engine.books import Books
+from bulksms.engine.halt import Halt
 from bulksms.engine.line import Drained, Line
 from bulksms.engine.poller import Poller
 from bulksms.engine.tokens import Tokens
 from bulksms.engine.watch import DeadlineWatch
 from bulksms.log import log
 from bulksms.message import Message, State
-
-
-class Halt(Protocol):
-    """How the run is stopped: why, in whose words, and what to do about it."""
-
-    def __call__(self, why: Stop, said: str | None = None, hint: str | None = None) -> None: ...
 
 
 class Way:

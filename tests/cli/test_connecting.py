@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 NAME, PASSWORD = "operator@example.com", "c0rrect horse & battery"
 ACCOUNT = SandboxAccount(NAME, PASSWORD, delay=0.0)
 CREATE = "POST /api/authSessions/create"
+PATIENCE = 180.0
+"""Seconds after which something that should have happened is given up."""
 PERSON = "7a4267ce-d354-44e7-8bd6-c681f1284a41"
 on_posix = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
 
@@ -142,7 +144,7 @@ def test_at_a_terminal_the_token_is_asked_for_and_not_shown(desk: "Desk") -> Non
     while b"Access token" not in shown:
         shown += os.read(leader, 1024)
     os.write(leader, desk.token.encode() + b"\n")
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=PATIENCE)
     with contextlib.suppress(OSError):
         shown += os.read(leader, 65536)
     os.close(leader)
@@ -209,6 +211,26 @@ def test_a_wrong_password_makes_one_request_and_burns_nobody(desk: "Desk", issue
     desk.export("BULKSMS_PASSWORD", PASSWORD)
     assert desk("resume", "people.ledger.db", "--yes").code == 0
     assert server.journal.total == 40
+
+
+def test_a_log_in_for_a_poll_that_finds_nobody_there_is_tried_again(desk: "Desk") -> None:
+    server = desk.server(token=None, account=ACCOUNT)
+    server.sandbox.everybody = Fault.ACCEPTED_202
+    server.sandbox.trouble["GET /api/runningOperations/"] = [Fault.STATUS_401] * 3
+    log_in_as(desk)
+    desk.people(1)
+
+    def go_away() -> None:
+        wait_until(lambda: server.journal.calls["POST /api/auth"] == 1)
+        server.sandbox.trouble[CREATE] = [Fault.HTML_503] * 2
+
+    going = threading.Thread(target=go_away)
+    going.start()
+    said = desk("send", "people.csv", "--yes")
+    going.join()
+    assert said.code == 0, said.err
+    assert server.journal.calls[CREATE] == 4
+    assert server.journal.total == 1
 
 
 def test_a_log_in_that_finds_nobody_there_waits_as_long_as_the_run_may(desk: "Desk") -> None:
@@ -288,7 +310,7 @@ def test_ctrl_c_logs_out_too(desk: "Desk") -> None:
     process = start(desk, server, "send", "people.csv", "--yes")
     wait_until(lambda: server.journal.total > 10)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert (server.sandbox.log_ins.open_tokens, server.sandbox.log_ins.open_sessions) == (0, 0)
 
@@ -302,7 +324,7 @@ def test_a_signal_while_the_log_out_waits_takes_no_result_away(desk: "Desk") -> 
     process = start(desk, server, "send", "people.csv", "--yes", "--json")
     wait_until(lambda: server.journal.calls["DELETE /api/auth"] == 1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert json.loads(out)["counts"]["accepted"] == 5
 
@@ -337,7 +359,7 @@ def test_no_secret_is_in_any_byte_that_runs_leave_behind(desk: "Desk", issued: l
     process = start(desk, server, "send", "people.csv", "--yes", *logs)
     wait_until(lambda: server.journal.total > 30)
     process.kill()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (desk.folder / "people.ledger.db-wal").stat().st_size > 0
     require_nowhere(desk, PASSWORD, *issued)
     assert not any(secret.encode() in out + err for secret in (PASSWORD, *issued))
@@ -666,7 +688,7 @@ def start(desk: "Desk", server: "Server", *arguments: str) -> "subprocess.Popen[
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.002)

@@ -20,6 +20,8 @@ from bulksms.version import VERSION
 if TYPE_CHECKING:
     from tests.cli.conftest import Desk, Start
 
+PATIENCE = 180.0
+
 # Help
 
 
@@ -57,7 +59,7 @@ def test_help_and_status_do_not_import_aiohttp(arguments: str, desk: "Desk", sta
     desk("plan", "people.csv")
     look = f"import sys, bulksms.cli; bulksms.cli.run({arguments}); print({{'aiohttp', 'rich'}} & set(sys.modules))"
     process = start(program=("-c", look))
-    said, talk = process.communicate(timeout=60)
+    said, talk = process.communicate(timeout=PATIENCE)
     assert said.splitlines()[-1] == "set()", talk
 
 
@@ -68,7 +70,7 @@ def test_python_m_bulksms_is_the_same_program(desk: "Desk", start: "Start") -> N
     server = desk.server()
     desk.people(3)
     process = start("send", "people.csv", "--yes")
-    said, talk = process.communicate(timeout=60)
+    said, talk = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, talk
     assert "3 = 3 accepted" in said
     assert server.journal.total == 3
@@ -98,7 +100,7 @@ def test_stop_drains_a_run_from_another_shell(
     said = desk("stop", "people.ledger.db", *([] if option is None else [option]))
     assert said.code == 0
     assert "was told to stop" in said.err
-    _, talk = process.communicate(timeout=60)
+    _, talk = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, talk
     with LedgerReader(tmp_path / "people.ledger.db") as reader:
         counts = reader.standing().counts
@@ -113,7 +115,7 @@ def test_cancel_stops_a_run_and_withdraws_the_rest(desk: "Desk", start: "Start")
     process = start("send", "people.csv", "--yes", "--workers", "4")
     wait_until(lambda: server.journal.total == 4)
     said = desk("cancel", "people.ledger.db")
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert said.code == 0
     states = [line.state for line in desk.lines()]
     assert states.count(State.ACCEPTED) == server.journal.total
@@ -132,7 +134,7 @@ def test_sandbox_serves_until_it_is_told_to_end(desk: "Desk", start: "Start") ->
     desk.people(30)
     told = desk("send", "people.csv", "--yes", "--json", "--quiet").json
     process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=60)
+    _, talk = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "its token is `sandbox`" in talk
     journal = Journal.read(desk.folder / "in.jsonl")
@@ -152,7 +154,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(desk: "Desk") -> None:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait until it is so."""
-    end = time.monotonic() + 60.0
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.005)

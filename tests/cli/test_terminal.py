@@ -181,7 +181,7 @@ def test_whoever_says_yes_to_the_canary_goes_on(desk: "Desk", terminal: "Desktop
 def test_a_run_that_is_stopped_at_a_question_waits_for_no_answer(desk: "Desk", terminal: "Desktop", how: str) -> None:
     server = desk.server()
     desk.people(5)
-    options = ("--deadline", "5s") if how == "deadline" else ()
+    options = ("--deadline", "8s") if how == "deadline" else ()
     screen = terminal("send", "people.csv", "--canary", "1", *options)
     screen.until("Send 5 messages")
     screen.type("y")

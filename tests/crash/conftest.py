@@ -13,7 +13,7 @@ import pytest
 from bulksms.ledger.reader import LedgerReader, Standing
 from bulksms.sandbox import Comparison, Journal, compare
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which something that should have happened is given up."""
 
 

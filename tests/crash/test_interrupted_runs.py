@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PEOPLE = 60
 WORKERS = 4
+PATIENCE = 180.0
 EXITS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does it")
@@ -34,7 +35,7 @@ def test_a_signal_drains_the_run_and_resume_finishes_it(number: signal.Signals, 
     server = stage.serve("--latency", "0.04")
     process = begin(stage, server)
     process.send_signal(number)
-    said, talk = process.communicate(timeout=30)
+    said, talk = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == EXITS[number]
     assert "Stopping" in talk
@@ -63,7 +64,7 @@ def test_a_second_signal_breaks_off_what_is_in_flight(number: signal.Signals, st
     while "Stopping" not in (line := process.stderr.readline()):
         assert line, "it ended without a word"
     process.send_signal(number)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == EXITS[number]
     told = json.loads(said)
@@ -82,7 +83,7 @@ def test_a_signal_ends_a_run_that_only_waits_for_slow_sends(stage: "Stage") -> N
     process = stage.start(server, "send", "people.csv", "--yes")
     stage.wait_until(lambda: stage.ledger.exists() and stage.standing().counts[State.PROCESSING] == 3)
     process.send_signal(signal.SIGHUP)  # the terminal was closed
-    _, talk = process.communicate(timeout=30)
+    _, talk = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert "3 are left" in talk
     assert stage.standing().counts[State.PROCESSING] == 3
@@ -120,7 +121,7 @@ def test_the_same_command_after_an_interruption_sends_the_rest_and_then_nothing(
     server = stage.serve("--latency", "0.04")
     process = begin(stage, server)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     again = ("send", "people.csv", "--yes")
 
     code, _, talk = stage.run(server, *again)

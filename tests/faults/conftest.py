@@ -17,7 +17,7 @@ from bulksms.message import State
 from bulksms.sandbox import Journal, compare
 
 RUNNER = str(Path(__file__).with_name("runner.py"))
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which something that should have happened is given up."""
 
 
