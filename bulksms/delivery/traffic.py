@@ -92,7 +92,8 @@ class Traffic:
         if decision.hold is not None:
             asked = "" if attempt.retry_after is None else "the server asked for it with "
             self._hold(now, decision.hold, f"{asked}status {attempt.status}", notices)
-        self._require_patience(attempt, decision, notices)
+        if decision.again or decision.given_back or decision.hold is not None:
+            self._require_patience(attempt.retry_after or 0.0, notices)
         if is_absent(attempt, decision.evidence):
             self._absent(now, number, turn, notices)
         elif attempt.status is not None:
@@ -104,7 +105,8 @@ class Traffic:
         """A poll has ended so: what the server asks of whoever polls it asks of everybody."""
         notices: list[Notice] = []
         if attempt.status in (429, 503) and attempt.retry_after is not None:
-            self._hold(now, attempt.retry_after, f"status {attempt.status} to a poll", notices)
+            self._hold(now, attempt.retry_after, f"the server asked for it with status {attempt.status}", notices)
+            self._require_patience(attempt.retry_after, notices)
         return notices
 
     def _absent(self, now: float, number: int, turn: Turn, notices: list[Notice]) -> None:
@@ -119,11 +121,9 @@ class Traffic:
         self.gate.hold(now, seconds)
         notices.append(Notice("all workers held", why, seconds))
 
-    def _require_patience(self, attempt: Attempt, decision: Decision, notices: list[Notice]) -> None:
+    def _require_patience(self, asked: float, notices: list[Notice]) -> None:
         """A server may ask for more patience than there is, of everybody or of one message that the run ends with."""
-        asked = attempt.retry_after or 0.0
-        waits = decision.again or decision.given_back or decision.hold is not None
-        if waits and asked > self.away.max_pause:
+        if asked > self.away.max_pause:
             notices.append(Notice("server away", "it asks for longer than --max-pause", asked, Stop.AWAY))
 
     def _adapt(self, now: float, attempt: Attempt, notices: list[Notice]) -> None:

@@ -173,6 +173,30 @@ def test_a_server_that_asks_for_more_patience_than_there_is_stops_the_run(status
     assert [notice.stop for notice in road.sends(1, answer(status, 61.0)) if notice.stop] == [Stop.AWAY]
 
 
+def test_what_a_poll_is_told_holds_everybody_and_may_be_too_long() -> None:
+    traffic = Traffic(Concurrency(4), away=Away(600.0))
+    assert traffic.asked_to_wait(0.0, Attempt(headers_sent=True, status=200, retry_after=5.0)) == []
+    assert traffic.asked_to_wait(0.0, Attempt(headers_sent=True, status=503)) == []
+    assert traffic.ask(0.0, again=False).go
+    (notice,) = traffic.asked_to_wait(0.0, Attempt(headers_sent=True, status=503, retry_after=5.0))
+    assert (notice.value, notice.stop) == (5.0, None)
+    assert traffic.ask(1.0, again=False).wait == 4.0
+    assert traffic.gate.held(1.0) == 4.0
+    assert traffic.gate.held(6.0) == 0.0
+    *_, notice = traffic.asked_to_wait(6.0, Attempt(headers_sent=True, status=429, retry_after=601.0))
+    assert notice.stop is Stop.AWAY
+
+
+def test_operations_that_are_lost_are_doubt_and_those_under_way_say_nothing() -> None:
+    traffic = Traffic(Concurrency(4))
+    notices = []
+    for _ in range(20):
+        assert traffic.settled(0.0, State.PROCESSING) == []
+        notices += traffic.settled(0.0, State.UNKNOWN)
+    assert notices[-1].stop is Stop.DOUBT
+    assert [notice.stop for notice in notices[:-1]] == [None] * 3
+
+
 def test_a_backoff_of_our_own_stops_no_run_however_little_patience_there_is() -> None:
     road = Road(max_pause=0.0)
     assert not any(notice.stop for notice in road.sends(1, answer(503)))

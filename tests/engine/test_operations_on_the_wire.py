@@ -16,12 +16,26 @@ from bulksms.message import State
 from bulksms.sandbox import Fault, FaultPlan, IdShape, Sandbox, SlowSends
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bulksms.attempt import Attempt
     from bulksms.message import Message
     from tests.engine.conftest import Crowd
 
 SETTINGS = RunSettings(workers=4, timeout=5.0, poll_timeout=30.0)
 POLL = "GET /api/runningOperations/"
+
+
+async def leave_processing(crowd: "Crowd", ledger: "Path", url: str, settings: RunSettings, count: int) -> None:
+    """A run that is stopped with so many operations under way, none of which it has asked about."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bulksms.delivery.operation.FIRST_POLL", 100.0)
+        patched.setattr("bulksms.delivery.operation.LONGEST_PAUSE", 100.0)
+        async with crowd.engine(ledger, url, settings) as run:
+            working = asyncio.create_task(run.work())
+            await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= count)
+            run.stop()
+            await working
 
 
 @pytest.mark.parametrize("shape", IdShape)
@@ -75,21 +89,14 @@ async def test_a_slow_operation_does_not_occupy_a_worker(crowd: "Crowd") -> None
 
 @pytest.mark.parametrize("mode", Delivery)
 async def test_a_resumed_run_asks_about_what_was_processing_and_sends_none_of_it_again(
-    mode: Delivery, crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
+    mode: Delivery, crowd: "Crowd"
 ) -> None:
     people = 25
     settings = RunSettings(workers=4, timeout=5.0, delivery=mode, poll_timeout=30.0)
     ledger = crowd.plan_people(people)
     async with Sandbox(slow_sends=SlowSends(polls=2)) as server:
         server.everybody = Fault.ACCEPTED_202
-        with monkeypatch.context() as patched:
-            patched.setattr("bulksms.delivery.operation.FIRST_POLL", 100.0)
-            patched.setattr("bulksms.delivery.operation.LONGEST_PAUSE", 100.0)
-            async with crowd.engine(ledger, server.url, settings) as run:
-                working = asyncio.create_task(run.work())
-                await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= people)
-                run.stop()
-                await working
+        await leave_processing(crowd, ledger, server.url, settings, people)
         assert server.journal.calls[POLL] == 0
         with LedgerReader(ledger) as reader:
             assert reader.standing().counts[State.PROCESSING] == people
@@ -103,21 +110,12 @@ async def test_a_resumed_run_asks_about_what_was_processing_and_sends_none_of_it
     assert server.journal.calls[POLL] == 2 * people
 
 
-async def test_earlier_operations_are_asked_about_before_anything_new_is_sent(
-    crowd: "Crowd", monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_earlier_operations_are_asked_about_before_anything_new_is_sent(crowd: "Crowd") -> None:
     ledger = crowd.plan_people(12)
     settings = RunSettings(workers=2, timeout=5.0)
     async with Sandbox(latency=0.05) as server:
         server.everybody = Fault.ACCEPTED_202
-        with monkeypatch.context() as patched:
-            patched.setattr("bulksms.delivery.operation.FIRST_POLL", 100.0)
-            patched.setattr("bulksms.delivery.operation.LONGEST_PAUSE", 100.0)
-            async with crowd.engine(ledger, server.url, settings) as run:
-                working = asyncio.create_task(run.work())
-                await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= 4)
-                run.stop()
-                await working
+        await leave_processing(crowd, ledger, server.url, settings, 4)
         server.everybody = None
         before = len(server.journal.received)
 
@@ -138,14 +136,7 @@ async def test_earlier_operations_and_those_of_this_run_are_told_apart(
     settings = RunSettings(workers=1, adapt=False, timeout=5.0)
     async with Sandbox(slow_sends=SlowSends(polls=3)) as server:
         server.everybody = Fault.ACCEPTED_202
-        with monkeypatch.context() as patched:
-            patched.setattr("bulksms.delivery.operation.FIRST_POLL", 100.0)
-            patched.setattr("bulksms.delivery.operation.LONGEST_PAUSE", 100.0)
-            async with crowd.engine(ledger, server.url, settings) as run:
-                working = asyncio.create_task(run.work())
-                await crowd.until(lambda: run.progress.settled[State.PROCESSING] >= 8)
-                run.stop()
-                await working
+        await leave_processing(crowd, ledger, server.url, settings, 8)
         progress = await crowd.work(ledger, server.url, RunSettings(workers=8, adapt=False, timeout=5.0))
     assert crowd.books(ledger, progress, server.journal).count(State.ACCEPTED) == 40
     assert server.journal.total == 40
