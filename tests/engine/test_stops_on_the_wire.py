@@ -9,6 +9,7 @@ import trustme
 
 from bulksms.config import RunSettings
 from bulksms.delivery.retry import Stop
+from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State
 from bulksms.sandbox import Away, Fault, FaultPlan, Sandbox
 
@@ -195,8 +196,12 @@ async def test_what_never_left_goes_again_until_it_can(crowd: "Crowd") -> None:
     async with Sandbox() as server:
         await server.go_away(Away.REFUSED)
 
+        def have_all_gone_again() -> bool:
+            with LedgerReader(ledger) as reader:
+                return all(line.attempts > 1 for line in reader.lines())
+
         async def come_back() -> None:
-            await asyncio.sleep(0.2)
+            await crowd.until(have_all_gone_again)
             await server.come_back()
 
         async with asyncio.TaskGroup() as tasks:
