@@ -76,7 +76,10 @@ class Line:
         """A poll has ended, and has settled its message or not; what that changes for everybody."""
         now = time.monotonic()
         notices = self._traffic.asked_to_wait(now, attempt)
-        return notices if settled is None else notices + self._traffic.settled(now, settled)
+        if settled is not None:
+            notices += self._traffic.settled(now, settled)
+        self._progress.notice(notices)
+        return notices
 
     async def pause(self, seconds: float) -> None:
         """Sleep for so many seconds. Raises Drained when the run stops before that."""
