@@ -172,7 +172,8 @@ def test_a_run_of_ten_token_lifetimes_tells_everybody_once_and_logs_in_once_a_li
     assert all(journal.delivered(line.recipient) == 1 for line in desk.lines())
     assert journal.total - people == sum(entry.status == 401 for entry in journal.received)
     assert 10 <= journal.calls[CREATE] == server.sandbox.log_ins.issued <= math.ceil(elapsed / (0.9 * lifetime)) + 1
-    assert server.sandbox.log_ins.open_tokens == server.sandbox.log_ins.issued - 1, "the last one was given back"
+    # The last one was given back, unless its life was over by then.
+    assert server.sandbox.log_ins.issued - 1 <= server.sandbox.log_ins.open_tokens <= server.sandbox.log_ins.issued
 
 
 def test_a_token_that_is_revoked_in_the_middle_is_replaced_once_and_burns_nobody(desk: "Desk") -> None:

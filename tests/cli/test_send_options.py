@@ -544,7 +544,7 @@ def test_the_digest_of_the_ledger_is_said_at_the_end(desk: "Desk") -> None:
     desk.people(3)
     said = desk(*SEND)
     digest = hashlib.sha256((desk.folder / "people.ledger.db").read_bytes()).hexdigest()
-    assert f"SHA-256 of people.ledger.db: {digest}" in said.err
+    assert f"SHA-256 {digest}" in said.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="systemd's way of keeping a machine awake")
