@@ -72,6 +72,24 @@ only a person makes those out of `failed`, `unknown` and `expired`."""
 UNFINISHED = frozenset({State.QUEUED, State.SENDING, State.PROCESSING})
 """The states that a run still has to do something about."""
 
+RETRYABLE = frozenset({State.FAILED, State.UNKNOWN, State.EXPIRED})
+"""The states that a person may have sent again (`retry`)."""
+
+_NOBODY_KNOWS = (Reason.LOST_ANSWER, Reason.DOUBTFUL_ANSWER, Reason.CRASH, Reason.INTERRUPTED, Reason.OPERATION_LOST)
+REASONS: Mapping[State, tuple[Reason, ...]] = {
+    State.QUEUED: (),
+    State.SENDING: (),
+    State.PROCESSING: (),
+    State.ACCEPTED: (Reason.RESOLVED_BY_HAND,),
+    State.AWAITING_APPROVAL: (),
+    State.FAILED: (Reason.REFUSED, Reason.REFUSED_ELSEWHERE, Reason.GAVE_UP, Reason.RESOLVED_BY_HAND),
+    State.UNKNOWN: _NOBODY_KNOWS,
+    State.EXPIRED: (Reason.DEADLINE,),
+    State.CANCELLED: (Reason.CANCELLED,),
+    State.SKIPPED: (Reason.DUPLICATE, Reason.SUPPRESSED, Reason.BAD_ROW),
+}
+"""Why a message can stand in a state."""
+
 
 @dataclass(slots=True)
 class Message:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bulksms.intake import CODES, BadRow, InputOptions, open_input
 from bulksms.ledger.draft import Draft
 from bulksms.ledger.reader import LedgerReader
+from bulksms.ledger.selection import Selection
 from bulksms.message import State
 from bulksms.planning import FIRST_EXAMPLES, GROUP_SHOWN, RANDOM_EXAMPLES, SHOWN, Group, Preview, plan
 
@@ -93,8 +94,11 @@ def test_the_draft_says_of_each_row_why_it_is_left_out(tmp_path: Path) -> None:
         )
     with LedgerReader(path) as reader:
         reader.check_counters()
-        left_out = {line.row: (line.reason, line.error) for line in reader.lines({State.SKIPPED})}
-        queued = {line.row: (line.recipient, line.text, line.other_columns) for line in reader.lines({State.QUEUED})}
+        left_out = {line.row: (line.reason, line.error) for line in reader.lines(Selection.of(State.SKIPPED))}
+        queued = {
+            line.row: (line.recipient, line.text, line.other_columns)
+            for line in reader.lines(Selection.of(State.QUEUED))
+        }
         assert reader.standing().counts[State.QUEUED] == preview.to_send
         assert reader.plan().summary == preview.as_dict()
         assert reader.plan().columns == ("Name",)

@@ -13,7 +13,7 @@ from bulksms.delivery.breaker import FailureLimit
 from bulksms.delivery.deadline import Deadline
 from bulksms.delivery.outcome import Delivery
 from bulksms.delivery.pace import parse_rate
-from bulksms.message import State
+from bulksms.ledger.selection import Rows, Selection
 from bulksms.recipient import BadRecipient, parse_recipient
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -275,10 +275,17 @@ def failure_limit(_: click.Context, __: click.Parameter, value: str | None) -> s
     return value
 
 
-def states(_: click.Context, __: click.Parameter, value: str | None) -> frozenset[State]:
-    """`--only failed,unknown`: the states, or a sentence that names the good ones."""
-    names = [name.strip() for name in (value or "").split(",") if name.strip()]
+def selection(_: click.Context, __: click.Parameter, value: str | None) -> Selection | None:
+    """`--only failed:gave_up,expired`: the states, or a sentence that names the good ones."""
     try:
-        return frozenset(State(name) for name in names)
+        return None if value is None else Selection.parse(value)
     except ValueError as error:
-        raise click.BadParameter(f"{error}; states are {', '.join(State)}") from error
+        raise click.BadParameter(str(error)) from error
+
+
+def rows(_: click.Context, __: click.Parameter, value: str | None) -> Rows | None:
+    """`--rows 12,40-60`: rows as the report shows them."""
+    try:
+        return None if value is None else Rows.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error

@@ -19,7 +19,8 @@ from bulksms.cli.console import print_json
 from bulksms.config import RunSettings
 from bulksms.forecast import CALL_SECONDS
 from bulksms.intake import Finding
-from bulksms.ledger.reader import LedgerReader
+from bulksms.ledger.reader import LedgerReader, Line
+from bulksms.ledger.selection import Selection
 from bulksms.message import State
 from bulksms.planning import FIRST_EXAMPLES, SHOWN, Example, Preview, estimate
 from bulksms.recipient import EXPORT_GUIDS
@@ -39,20 +40,24 @@ def show_preview(preview: Preview, say: Say, settings: RunSettings, url: str | N
     show_mistakes(preview, say)
     show_warnings(preview, say)
     say("")
-    _show_table([*_numbers(preview), *_sending(preview.to_send, settings, url)], say)
+    show_table([*_numbers(preview), *sending(preview.to_send, settings, url)], say)
     say(f"fingerprint   {preview.fingerprint}")
 
 
 def show_left(ledger: LedgerReader, say: Say, settings: RunSettings, url: str, first: int | None = None) -> None:
     """What a ledger has left to send: the first of it, how long that takes, and the fingerprint of its whole plan."""
-    lines = islice(ledger.lines({State.QUEUED}), FIRST_EXAMPLES if first is None else first)
+    show_lines(islice(ledger.lines(Selection.of(State.QUEUED)), FIRST_EXAMPLES if first is None else first), say)
+    show_table(sending(ledger.standing().left, settings, url), say)
+    say(f"fingerprint   {ledger.plan().fingerprint}")
+
+
+def show_lines(lines: Iterable[Line], say: Say) -> None:
+    """Messages of a ledger as they would be sent."""
     examples = [
         Example(line.row, line.recipient, line.text, str(line.encoding), int(line.segments or 0)) for line in lines
     ]
     _show_examples(examples, "", len(examples), say)
     say("")
-    _show_table(_sending(ledger.standing().left, settings, url), say)
-    say(f"fingerprint   {ledger.plan().fingerprint}")
 
 
 def _show_examples(examples: Sequence[Example], others: str, first: int, say: Say) -> None:
@@ -66,7 +71,8 @@ def _show_examples(examples: Sequence[Example], others: str, first: int, say: Sa
             say(line)
 
 
-def _show_table(rows: Iterable[tuple[str, str]], say: Say) -> None:
+def show_table(rows: Iterable[tuple[str, str]], say: Say) -> None:
+    """Names and what there is to say of each, wrapped to the terminal."""
     width = _width()
     for name, value in rows:
         for line in _wrapped(printable(value), f"{name:<12}  ", " " * 14, width):
@@ -210,7 +216,8 @@ def _numbers(preview: Preview) -> Iterator[tuple[str, str]]:
     yield "encoding", _listed(preview.encodings)
 
 
-def _sending(messages: int, settings: RunSettings, url: str | None) -> Iterator[tuple[str, str]]:
+def sending(messages: int, settings: RunSettings, url: str | None) -> Iterator[tuple[str, str]]:
+    """Where so many messages go, how long that takes, and what a deadline asks: rows of the table."""
     rate, workers = settings.rate, settings.workers
     pace = "" if rate is None else f", {rate:g} a second at most"
     yield "sending", f"to {url or 'no URL yet'}, {workers} at once{pace}"

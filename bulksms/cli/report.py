@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from bulksms.cli.console import print_or_write
-from bulksms.cli.options import FILE, states
+from bulksms.cli.options import FILE, selection
 from bulksms.cli.result import quoted
 from bulksms.errors import UsageError
 from bulksms.ledger.reader import LedgerReader
-from bulksms.message import State
+from bulksms.ledger.selection import EVERYTHING, Selection
 from bulksms.report.rows import as_csv, as_jsonl
 from bulksms.report.runs import as_blocks, runs_told
 from bulksms.report.table import as_table
@@ -26,27 +26,28 @@ FORMATS = ("table", "csv", "jsonl", "html")
 )
 @click.argument("ledger", type=FILE)
 @click.option("--format", "form", type=click.Choice(FORMATS), help="html is one page with everything.  [table]")
-@click.option("--only", callback=states, metavar="STATES", help="Only these states, such as failed,unknown.")
+@click.option("--only", callback=selection, metavar="STATES", help="Only these, such as failed:gave_up,unknown.")
 @click.option("--runs", is_flag=True, help="The runs on it instead: who, where, how, and why each ended.")
 @click.option("--json", "as_json", is_flag=True, help="With --runs: as a JSON list.")
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write there, readable by nobody else.  [stdout]")
 def command(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
-    ledger: Path, form: str | None, only: frozenset[State], runs: bool, as_json: bool, output: Path | None
+    ledger: Path, form: str | None, only: Selection | None, runs: bool, as_json: bool, output: Path | None
 ) -> None:
     """Tell of each message in the input's order: who was told, who was not, what the server said."""
-    _require_sense(form, runs=runs, as_json=as_json, chosen=bool(only))
+    _require_sense(form, runs=runs, as_json=as_json, chosen=only is not None)
     _require_another_file(output, ledger)
     with LedgerReader(ledger) as reader, reader.one_moment():
         told = _runs(reader, as_json=as_json) if runs else _messages(reader, form or "table", only)
         print_or_write(told, output)
 
 
-def _messages(reader: LedgerReader, form: str, only: frozenset[State]) -> Iterable[str]:
+def _messages(reader: LedgerReader, form: str, only: Selection | None) -> Iterable[str]:
+    chosen = only or EVERYTHING
     if form == "html":
         from bulksms.report.page import Wanted, as_page  # noqa: PLC0415 - nobody else waits for jinja2
 
-        return as_page(reader, Wanted(partial(reader.lines, only), bool(only), datetime.now(UTC), quoted))
-    columns, lines = reader.plan().columns, reader.lines(only)
+        return as_page(reader, Wanted(partial(reader.lines, chosen), only is not None, datetime.now(UTC), quoted))
+    columns, lines = reader.plan().columns, reader.lines(chosen)
     if form == "csv":
         return as_csv(lines, columns)
     return as_jsonl(lines, columns) if form == "jsonl" else as_table(lines)

@@ -90,7 +90,8 @@ class Way:
 
     async def _pace(self, message: Message) -> Turn:
         """Wait for the message's turn, and have a token that is good. Raises Drained when the run stops."""
-        turn = await self._line.turn(again=message.attempts > 0)
+        # By its tries: what a person has sent again begins afresh, and is no sign of a server in trouble.
+        turn = await self._line.turn(again=message.tries > 0)
         await self._tokens.ready()
         await self._deadline.first_request()
         return turn

@@ -163,6 +163,37 @@ def open_for_run(path: Path, lock: RunLock, recovery: Recovery, holder: str) -> 
         raise
 
 
+@contextmanager
+def changing(path: Path, recovery: Recovery, holder: str) -> Iterator[sqlite3.Connection]:
+    """The ledger under its run lock, recovered, for what a person decides about it while no run lives.
+
+    Raises LedgerLocked if a run is working on it, LedgerTrouble if it cannot be used.
+    """
+    lock = RunLock(path)
+    connection = open_for_run(path, lock, recovery, holder)
+    try:
+        with speaking_of(path), closing(connection):
+            try:
+                yield connection
+            finally:
+                close_after_run(connection)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it on disk, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # after some errors SQLite has rolled back by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
 def remove(path: Path) -> None:
     """Take a ledger away with everything beside it: a rehearsal's, which is made anew.
 

@@ -5,7 +5,8 @@ Law: a message found `sending` while no run lives is told as `unknown` (`crash`)
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any, NamedTuple, Self
 from bulksms.errors import LedgerTrouble
 from bulksms.ledger import file
 from bulksms.ledger.figures import Figures
+from bulksms.ledger.history import Decision, read_decisions
 from bulksms.ledger.lock import is_held
 from bulksms.ledger.schema import MAY_HAVE_SENT_TWICE
+from bulksms.ledger.selection import EVERYTHING, Selection
 from bulksms.message import UNFINISHED, Reason, State
 
 
@@ -35,6 +38,8 @@ class Plan:
     url: str | None
     deadline: float | None
     """POSIX seconds; None until a run had one."""
+    purged_at: str | None = None
+    """When names and texts were removed for good; from then on nobody can be sent anything from this ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,9 @@ _WAS_TOLD = (
     " OR +message.state = 'queued' AND message.doubt IS NOT NULL)"
 )
 
+_FOUND_SENDING = (State.UNKNOWN, Reason.CRASH)
+"""What is told of a message that a dead run left `sending`; the next run makes it so."""
+
 _LINE = """
 SELECT input_row, recipient, state, reason, attempts, http_status, result_type, error_code, error, warnings, object_dn,
     operation_id, may_have_sent_twice, first_attempt_at, finished_at, latency_ms, encoding, segments, text,
@@ -179,10 +187,11 @@ class LedgerReader:
         """What was planned."""
         with file.speaking_of(self.path):
             row = self._connection.execute(
-                "SELECT created_at, input, columns, fingerprint, identity, summary, settings, url, deadline FROM plan"
+                "SELECT created_at, input, columns, fingerprint, identity, summary, settings, url, deadline, purged_at "
+                "FROM plan"
             ).fetchone()
-        created_at, source, columns, fingerprint, identity, summary, settings, url, deadline = row
-        kept = (json.loads(summary), json.loads(settings), url, deadline)
+        created_at, source, columns, fingerprint, identity, summary, settings, url, deadline, purged_at = row
+        kept = (json.loads(summary), json.loads(settings), url, deadline, purged_at)
         return Plan(created_at, source, tuple(json.loads(columns)), fingerprint, identity, *kept)
 
     def runs(self) -> list[Run]:
@@ -193,6 +202,11 @@ class LedgerReader:
                 "confirmed_by, stopped, elapsed_seconds, settled FROM run ORDER BY number"
             ).fetchall()
         return [_run(row) for row in rows]
+
+    def decisions(self) -> list[Decision]:
+        """What people decided: sent again, settled by hand, purged; the first decision first."""
+        with file.speaking_of(self.path):
+            return read_decisions(self._connection)
 
     def standing(self) -> Standing:
         """How many messages stand where, in one look at the counters."""
@@ -215,12 +229,28 @@ class LedgerReader:
 
     def reasons(self) -> list[tuple[State, str | None, int]]:
         """Messages by state and reason; this one counts rows."""
+        was_living = self._is_living()
         with file.speaking_of(self.path):
             rows = self._connection.execute(
                 "SELECT state, reason, COUNT(*) FROM message WHERE state NOT IN ('accepted', 'queued') "
                 "GROUP BY state, reason ORDER BY state, reason"
+            ).fetchall()
+        counts = _as_told(rows, is_living=was_living or self._is_living())
+        return [(state, reason, count) for (state, reason), count in counts.items()]
+
+    def numbers_in(self, rows: Container[int]) -> dict[int, int]:
+        """The messages of these rows of the input: {number: row}."""
+        with file.speaking_of(self.path):
+            found = self._connection.execute("SELECT number, input_row FROM message")
+            return {number: row for number, row in found if row in rows}
+
+    def numbers_of(self, key: str) -> list[int]:
+        """The messages to the recipient with this key."""
+        with file.speaking_of(self.path):
+            found = self._connection.execute(
+                "SELECT number FROM message WHERE recipient_key = ? ORDER BY number", (key,)
             )
-            return [(State(state), reason, count) for state, reason, count in rows]
+            return [number for (number,) in found]
 
     def check_counters(self) -> None:
         """Count the rows themselves. Raises LedgerTrouble if they are not what the counters say."""
@@ -234,16 +264,24 @@ class LedgerReader:
                 hint="Keep the ledger as it is and report this; `bulksms report` tells of each row.",
             )
 
-    def lines(self, only: Collection[State] = ()) -> Iterator[Line]:
-        """Every message in the input's order, or those in the given states."""
+    def lines(self, only: Selection = EVERYTHING) -> Iterator[Line]:
+        """Every message in the input's order, or those that are selected."""
         was_living = self._is_living()
         with file.speaking_of(self.path):
-            rows = self._connection.execute(f"{_LINE} ORDER BY number")
+            rows = self._connection.execute(f"{_LINE} {_where(only)} ORDER BY number")
             is_living = was_living or self._is_living()
             for row in rows:
                 line = _line(row, is_living=is_living)
-                if not only or line.state in only:
+                if only.takes(line.state, line.reason):
                     yield line
+
+    def lines_of(self, numbers: Iterable[int]) -> Iterator[Line]:
+        """These messages, in the order in which they are asked for."""
+        is_living = self._is_living()
+        with file.speaking_of(self.path):
+            for number in numbers:
+                for row in self._connection.execute(f"{_LINE} WHERE number = ?", (number,)):
+                    yield _line(row, is_living=is_living)
 
     def told(self) -> Iterator[Told]:
         """Everybody who was told or may have been, in the input's order; each once, by the first row that says so."""
@@ -283,8 +321,24 @@ def _line(row: tuple[Any, ...], *, is_living: bool) -> Line:
     values = dict(zip(Line.__slots__, row, strict=True))
     values["state"] = State(values["state"])
     if values["state"] is State.SENDING and not is_living:
-        values.update(state=State.UNKNOWN, reason=Reason.CRASH)
+        values["state"], values["reason"] = _FOUND_SENDING
     values["warnings"] = tuple(json.loads(values["warnings"] or "[]"))
     values["may_have_sent_twice"] = bool(values["may_have_sent_twice"])
     values["other_columns"] = json.loads(values["other_columns"])
     return Line(**values)
+
+
+def _as_told(rows: Iterable[tuple[str, str | None, int]], *, is_living: bool) -> Counter[tuple[State, str | None]]:
+    counts = Counter[tuple[State, str | None]]()
+    for state, reason, count in rows:
+        crashed = state == State.SENDING and not is_living
+        counts[_FOUND_SENDING if crashed else (State(state), reason)] += count
+    return counts
+
+
+def _where(only: Selection) -> str:
+    """The rows among which those of the selection are; read as they lie, in the input's order."""
+    if not only.chosen:
+        return ""
+    states = only.states | ({State.SENDING} if State.UNKNOWN in only.states else set())
+    return f"WHERE +state IN ({', '.join(repr(state.value) for state in sorted(states))})"

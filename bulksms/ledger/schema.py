@@ -24,7 +24,8 @@ CREATE TABLE plan (
     summary TEXT NOT NULL,
     settings TEXT NOT NULL,
     url TEXT,
-    deadline REAL
+    deadline REAL,
+    purged_at TEXT
 );
 
 CREATE TABLE run (
@@ -83,6 +84,27 @@ CREATE TABLE attempt (
     error TEXT,
     elapsed_ms REAL,
     PRIMARY KEY (message, attempt)
+);
+
+CREATE TABLE decision (
+    number INTEGER PRIMARY KEY,
+    what TEXT NOT NULL,
+    decided_at TEXT NOT NULL,
+    operating_system_user TEXT NOT NULL,
+    host TEXT NOT NULL,
+    confirmed_by TEXT NOT NULL,
+    note TEXT
+);
+
+CREATE TABLE decided (
+    decision INTEGER NOT NULL,
+    message INTEGER NOT NULL,
+    state_before TEXT NOT NULL,
+    reason_before TEXT,
+    operation_id_before TEXT,
+    state_after TEXT NOT NULL,
+    reason_after TEXT,
+    PRIMARY KEY (decision, message)
 );
 
 CREATE TABLE test_message (

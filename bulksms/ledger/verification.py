@@ -29,7 +29,11 @@ LAWS: Mapping[str, str] = {
     "nothing was sent again after the server had taken it": """
         SELECT later.message FROM attempt later JOIN attempt earlier
             ON earlier.message = later.message AND earlier.attempt < later.attempt
-            WHERE earlier.evidence IN ('succeeded', 'suspended', 'started')
+            WHERE earlier.evidence IN ('succeeded', 'suspended') OR (
+                earlier.evidence = 'started' AND NOT EXISTS (
+                    SELECT 1 FROM decided WHERE decided.message = later.message AND state_after = 'queued'
+                )
+            )
     """,
     "failed, expired and cancelled are only said of messages that were certainly not sent": """
         SELECT number FROM message WHERE state IN ('failed', 'expired', 'cancelled') AND doubt IS NOT NULL
@@ -40,6 +44,29 @@ LAWS: Mapping[str, str] = {
             JOIN attempt earlier ON earlier.message = later.message AND earlier.attempt < later.attempt
             JOIN message ON message.number = later.message
             WHERE earlier.evidence IN ('lost', 'server_failed', 'crashed') AND may_have_sent_twice = 0
+    """,
+    "what is unknown has its doubt": """
+        SELECT number FROM message WHERE state = 'unknown' AND doubt IS NULL
+    """,
+    "a person moved messages only as a person may": """
+        SELECT message FROM decided WHERE (state_before, state_after) NOT IN (VALUES ('failed', 'queued'),
+            ('unknown', 'queued'), ('expired', 'queued'), ('unknown', 'accepted'), ('unknown', 'failed'))
+    """,
+    "what was resolved by hand stands in the history": """
+        SELECT number FROM message WHERE reason = 'resolved_by_hand' AND NOT EXISTS (
+            SELECT 1 FROM decided WHERE message = number AND state_after = state AND reason_after = reason
+        )
+    """,
+    "what a person settled as accepted stays so": """
+        SELECT number FROM message JOIN decided ON message = number
+            WHERE state_after = 'accepted' AND state <> 'accepted'
+    """,
+    "every decision stands in the history with who made it": """
+        SELECT decision FROM decided WHERE decision NOT IN (SELECT number FROM decision)
+    """,
+    "what was purged has no names and texts": """
+        SELECT message.number FROM message, plan WHERE purged_at IS NOT NULL
+            AND recipient || recipient_key || text || COALESCE(object_dn, '') || COALESCE(error, '') <> ''
     """,
     "what is processing has its operation": """
         SELECT number FROM message WHERE state = 'processing' AND operation_id IS NULL

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 from bulksms.attempt import Attempt
 from bulksms.errors import LedgerTrouble
-from bulksms.ledger import commit, file
+from bulksms.ledger import commit, decisions, file
 from bulksms.ledger.lock import RunLock
 from bulksms.ledger.reader import Standing, read_standing
 from bulksms.ledger.schema import MAY_HAVE_SENT_TWICE, timestamp
@@ -80,10 +80,13 @@ class RunRecord(NamedTuple):
     confirmed_by: str
 
 
-async def open_for_run(path: Path, recovery: file.Recovery, record: RunRecord) -> "LedgerWriter":
+async def open_for_run(
+    path: Path, recovery: file.Recovery, record: RunRecord, again: decisions.Retry | None = None
+) -> "LedgerWriter":
     """Lock and recover the ledger, note the run and, at the first one, the URL that the plan is bound to.
 
-    Raises LedgerLocked if a run is working on it, LedgerTrouble if it cannot be used.
+    What is to be sent `again` is queued in the same transaction. Raises LedgerLocked if a run is working on the ledger,
+    LedgerTrouble if it cannot be used, PlanRefused if there is not so much to be sent again as was counted.
     """
     lock = RunLock(path)
 
@@ -91,11 +94,15 @@ async def open_for_run(path: Path, recovery: file.Recovery, record: RunRecord) -
         holder = f"{record.user} on {record.host}, process {record.process}"
         connection = file.open_for_run(path, lock, recovery, holder)
         try:
-            with file.speaking_of(path):
+            with file.speaking_of(path), file.transaction(connection):
+                if again is not None:
+                    decisions.queue_again(connection, again)
                 connection.execute("UPDATE plan SET url = ? WHERE url IS NULL", (record.url,))
                 (number,) = connection.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM run").fetchone()
                 connection.execute(_RUN, (number, timestamp(), *record))
         except BaseException:
+            with suppress(sqlite3.Error):
+                file.close_after_run(connection)
             connection.close()
             lock.release()
             raise
@@ -272,19 +279,13 @@ class LedgerWriter:
         for ticket in tickets:
             for name, change in ticket.changes:
                 tally[name] += change
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        with file.transaction(self._connection):
             moved = commit.settle(self._connection, settlements)
             commit.add_evidence(self._connection, evidence)
             if beginnings:
                 moved += commit.begin(self._connection, [number for number, _ in beginnings], beginnings[0][1])
             commit.count(self._connection, tally)
             self._require_moved(moved, len(settlements) + len(beginnings))
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     def _require_moved(self, moved: int, asked: int) -> None:
         if moved != asked:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bulksms.ledger.decisions import Retry
 from bulksms.ledger.draft import Draft, DraftRow
 from bulksms.ledger.file import Recovery
 from bulksms.ledger.reader import LedgerReader
@@ -34,10 +35,14 @@ def plan(path: Path, count: int = 3) -> Path:
 
 @asynccontextmanager
 async def run_on(
-    path: Path, state: State = State.UNKNOWN, max_attempts: int = 5, record: RunRecord = RECORD
+    path: Path,
+    state: State = State.UNKNOWN,
+    max_attempts: int = 5,
+    record: RunRecord = RECORD,
+    again: Retry | None = None,
 ) -> AsyncIterator[LedgerWriter]:
     """Open the ledger for a run, and close it at the end."""
-    ledger = await open_for_run(path, Recovery(state, max_attempts), record)
+    ledger = await open_for_run(path, Recovery(state, max_attempts), record, again)
     try:
         yield ledger
     finally:

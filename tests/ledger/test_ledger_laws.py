@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bulksms.attempt import Attempt
 from bulksms.ledger.lock import is_held, lock_path
 from bulksms.ledger.reader import LedgerReader
+from bulksms.ledger.selection import Selection
 from bulksms.ledger.writer import LedgerWriter, Settlement
 from bulksms.message import MOVES, Message, Reason, State
 
@@ -221,7 +222,7 @@ async def test_after_a_kill_nothing_that_was_said_is_lost(
         assert lock_path(path).exists()
         assert not is_held(path)
         with LedgerReader(path) as reader:
-            told = {line.row - 1: line.state for line in reader.lines({State.ACCEPTED, State.UNKNOWN})}
+            told = {line.row - 1: line.state for line in reader.lines(Selection.of(State.ACCEPTED, State.UNKNOWN))}
             assert left <= set(told)
             assert {number for number, state in told.items() if state is State.ACCEPTED} >= settled
             assert reader.standing().crashed <= 4

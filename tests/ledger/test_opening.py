@@ -14,6 +14,7 @@ from bulksms.errors import LedgerLocked, LedgerTrouble
 from bulksms.ledger import file
 from bulksms.ledger.file import is_ledger
 from bulksms.ledger.reader import LedgerReader
+from bulksms.ledger.selection import Selection
 from bulksms.ledger.writer import LedgerWriter, Settlement
 from bulksms.message import Message, Reason, State
 
@@ -190,7 +191,7 @@ async def test_status_beside_a_living_run_sees_every_commit(planned: Path, runni
             attempt = Attempt(True, 200, result=OperationResult(ResultType.SUCCEEDED), began_at=5.0)
             await ledger.settle(messages[0], attempt, Settlement(State.ACCEPTED, evidence="succeeded"))
             assert reader.standing().counts[State.ACCEPTED] == 1
-            assert [line.state for line in reader.lines({State.ACCEPTED})] == [State.ACCEPTED]
+            assert [line.state for line in reader.lines(Selection.of(State.ACCEPTED))] == [State.ACCEPTED]
             assert reader.runs()[0].ended_at is None
             assert reader.last_attempt_at() == 5.0
         books(planned, 3)
@@ -230,8 +231,8 @@ async def test_after_a_crash_what_was_sending_is_read_as_unknown(
             (State.UNKNOWN, "crash"),
             (State.QUEUED, None),
         ]
-        assert [line.row for line in reader.lines({State.UNKNOWN})] == [2, 3]
-        assert not list(reader.lines({State.SENDING}))
+        assert [line.row for line in reader.lines(Selection.of(State.UNKNOWN))] == [2, 3]
+        assert not list(reader.lines(Selection.of(State.SENDING)))
         reader.check_counters()
 
 

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from bulksms.ledger.lock import RunLock
 from bulksms.ledger.reader import LedgerReader
+from bulksms.ledger.selection import EVERYTHING, Selection
 from bulksms.message import Reason, State
 from bulksms.report import attention, page
 from bulksms.report.page import Wanted, as_page, shown
@@ -60,11 +61,11 @@ class Text(HTMLParser):
         self.text.append(data)
 
 
-def wanted(reader: LedgerReader, only: frozenset[State] = frozenset()) -> Wanted:
-    return Wanted(partial(reader.lines, only), bool(only), NOW, shlex.quote)
+def wanted(reader: LedgerReader, only: Selection = EVERYTHING) -> Wanted:
+    return Wanted(partial(reader.lines, only), only != EVERYTHING, NOW, shlex.quote)
 
 
-def made(ledger: Path, only: frozenset[State] = frozenset()) -> str:
+def made(ledger: Path, only: Selection = EVERYTHING) -> str:
     with LedgerReader(ledger) as reader, reader.one_moment():
         return "".join(as_page(reader, wanted(reader, only)))
 
@@ -276,7 +277,7 @@ def test_one_text_for_all_is_shown_once(bookkeeper: "Bookkeeper") -> None:
 
 def test_only_chooses_the_messages_and_not_the_numbers(bookkeeper: "Bookkeeper") -> None:
     answers = [[bookkeeper.LOST], [bookkeeper.refused("No number.")], [bookkeeper.ACCEPTED]]
-    html = made(bookkeeper.run(bookkeeper.people(3), bookkeeper.course(answers)), frozenset({State.FAILED}))
+    html = made(bookkeeper.run(bookkeeper.people(3), bookkeeper.course(answers)), Selection.of(State.FAILED))
     assert "3 = 1 accepted + 1 failed + 1 unknown" in read(html)
     assert "Person 2" in section(html, "messages")
     assert "Person 1" not in html
@@ -317,7 +318,7 @@ def test_rows_go_through_one_at_a_time(bookkeeper: "Bookkeeper", monkeypatch: py
     taken = 0
     lines = LedgerReader.lines
 
-    def counted(reader: LedgerReader, only: frozenset[State] = frozenset()) -> Iterator[object]:
+    def counted(reader: LedgerReader, only: Selection = EVERYTHING) -> Iterator[object]:
         nonlocal taken
         for line in lines(reader, only):
             taken += 1
