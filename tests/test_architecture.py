@@ -152,6 +152,10 @@ LOOKS = [
     "report LEDGER",
     "report --format csv LEDGER",
     "report --runs LEDGER",
+    "history --help",
+    "retry --help",
+    "resolve --help",
+    "purge --help",
 ]
 
 

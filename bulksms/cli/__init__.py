@@ -23,12 +23,16 @@ COMMANDS: Mapping[str, str] = {
     "send": "Read, check, ask, send, and write the ledger.",
     "plan": "Read and check, and keep the ledger without sending.",
     "resume": "Continue what an earlier run left.",
+    "retry": "Send again what failed or expired, after a question.",
+    "resolve": "Settle by hand what is unknown.",
     "status": "Say how a ledger stands, also beside a living run.",
     "stop": "Let a living run drain, from another shell.",
     "cancel": "Stop it and withdraw what is queued: for the wrong text.",
     "report": "Tell of each message: table, CSV, JSONL or HTML.",
+    "history": "List the ledgers of a folder.",
     "check": "Reach the server, TLS, token and path without sending.",
     "verify": "Check a ledger's integrity and the laws that can be seen in it.",
+    "purge": "Remove names and texts for good, and keep the counts.",
     "config": "Show each setting and where it came from.",
     "completion": "Print what lets a shell complete the commands and options.",
     "sandbox": "Run the stand-in server on loopback.",
@@ -113,9 +117,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = commands.main(args=arguments, prog_name="bulksms", standalone_mode=False)
     except BulksmsError as error:
-        say(f"error: {error}")
-        if error.hint:
-            say(f"hint: {error.hint}")
+        tell(error)
         return next(code for kind, code in EXITS.items() if isinstance(error, kind))
     except click.ClickException as error:
         _say_usage(error)
@@ -133,6 +135,13 @@ def say(text: str) -> None:
     with suppress(OSError):
         # Named, because click's own stderr goes past a display that is being drawn there.
         click.echo(text, file=sys.stderr)
+
+
+def tell(error: BulksmsError) -> None:
+    """What went wrong, in a sentence, and what to do about it."""
+    say(f"error: {error}")
+    if error.hint:
+        say(f"hint: {error.hint}")
 
 
 def _say_usage(error: click.ClickException) -> None:

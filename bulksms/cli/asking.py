@@ -88,11 +88,11 @@ else:
         return bool(select.select([sys.stdin], [], [], LOOK_EVERY)[0])
 
 
-def confirm(to_send: int, url: str, *, yes: bool, limited: bool) -> str:
+def confirm(to_send: int, url: str, *, yes: bool, limited: bool, twice: int = 0) -> str:
     """Ask before anything is sent; who confirmed, in words for the ledger.
 
-    `limited` says that --max-recipients or --expect was given. Raises UsageError where nobody can be asked and nothing
-    confirms, click.Abort if the person says no.
+    `limited` says that --max-recipients or --expect was given, `twice` how many may get it a second time. Raises
+    UsageError where nobody can be asked and nothing confirms, click.Abort if the person says no.
     """
     if yes:
         if to_send > TYPED_ABOVE and not limited and not on_terminal():
@@ -103,7 +103,8 @@ def confirm(to_send: int, url: str, *, yes: bool, limited: bool) -> str:
         return "--yes"
     if not on_terminal():
         raise UsageError("There is no terminal to ask at.", hint="Add --yes to send without a question.")
-    question = f"Send {to_send:,} {'message' if to_send == 1 else 'messages'} to {url}?"
+    again = f", {twice:,} of them perhaps a second time" if twice else ""
+    question = f"Send {to_send:,} {'message' if to_send == 1 else 'messages'} to {url}{again}?"
     if not (_is_typed(to_send, question) if to_send > TYPED_ABOVE else click.confirm(question, err=True)):
         raise click.Abort
     return "at the terminal"

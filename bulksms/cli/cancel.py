@@ -1,6 +1,5 @@
 """`bulksms cancel`: stop a run and withdraw everything that is still queued."""
 
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -11,9 +10,9 @@ from bulksms.cli.waiting import standing_of, tell_and_await
 from bulksms.errors import LedgerLocked
 from bulksms.ledger import file
 from bulksms.ledger.control import Wish
-from bulksms.ledger.lock import RunLock
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import Reason, State
+from bulksms.report.next_steps import Step
 from bulksms.report.summary import summarise
 
 
@@ -37,26 +36,20 @@ def command(ledger: Path) -> None:
         told = next(reader.told(), None) is not None
     print_result(summary)
     if told:
-        say_next([("To those who got it or may have, once correction.txt says what is right", _correction(ledger))])
+        say_next([Step("To those who got it or may have, once correction.txt says what is right", _correction(ledger))])
 
 
-def _correction(ledger: Path) -> list[str]:
+def _correction(ledger: Path) -> tuple[str, ...]:
     correction = ledger.with_name(f"{ledger.name.removesuffix('.ledger.db')}.correction.ledger.db")
-    return ["send", "--told-in", str(ledger), "--text-file", "correction.txt", "--ledger", str(correction)]
+    return ("send", "--told-in", str(ledger), "--text-file", "correction.txt", "--ledger", str(correction))
 
 
 def _withdraw(ledger: Path) -> bool:
     """No run lives: do it here, under its lock. False if one began meanwhile."""
-    lock = RunLock(ledger)
     recovery = file.Recovery(State.UNKNOWN, max_attempts=0)
     try:
-        connection = file.open_for_run(ledger, lock, recovery, "cancelling")
+        with file.changing(ledger, recovery, "cancelling") as connection:
+            file.withdraw(connection, State.CANCELLED, Reason.CANCELLED)
     except LedgerLocked:
         return False
-    with file.speaking_of(ledger), closing(connection):
-        try:
-            file.withdraw(connection, State.CANCELLED, Reason.CANCELLED)
-            file.close_after_run(connection)
-        finally:
-            lock.release()
     return True

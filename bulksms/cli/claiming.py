@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from bulksms.claims import Claim, Claims
 from bulksms.cli import say
+from bulksms.cli.author import operator
 from bulksms.cli.preview import many
 from bulksms.cli.result import quoted
-from bulksms.cli.running import operator
 from bulksms.errors import PlanRefused, UsageError
 
 Answer = TypeVar("Answer")

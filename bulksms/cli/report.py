@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from bulksms.cli.result import quoted
 from bulksms.errors import UsageError
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.selection import EVERYTHING, Selection
+from bulksms.report.decisions import as_lines
 from bulksms.report.rows import as_csv, as_jsonl
 from bulksms.report.runs import as_blocks, runs_told
 from bulksms.report.table import as_table
@@ -57,7 +59,7 @@ def _runs(reader: LedgerReader, *, as_json: bool) -> Iterable[str]:
     told = runs_told(reader)
     if as_json:
         return [json.dumps([run.as_json() for run in told], ensure_ascii=False, indent=2), "\n"]
-    return as_blocks(told)
+    return chain(as_blocks(told), (f"{line}\n" for line in as_lines(reader.decisions())))
 
 
 def _require_sense(form: str | None, *, runs: bool, as_json: bool, chosen: bool) -> None:

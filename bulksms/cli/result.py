@@ -7,7 +7,7 @@ import hashlib
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,13 @@ import click
 
 from bulksms.cli import say
 from bulksms.cli.console import STYLES, fitted, print_table
+from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State
+from bulksms.report.next_steps import Step, next_steps
 from bulksms.report.summary import MEANINGS, Exit, Summary
 
 if TYPE_CHECKING:  # `status` and `report` start without aiohttp
     from bulksms.cli.running import RunResult
-
-ATTENTION = (State.UNKNOWN, State.FAILED, State.AWAITING_APPROVAL, State.PROCESSING)
-Suggestion = tuple[str, Sequence[str]]
-"""Why, and the arguments of the command."""
 
 
 def print_result(summary: Summary, reasons: list[tuple[State, str | None, int]] | None = None) -> None:
@@ -57,26 +55,13 @@ def say_what_next(result: "RunResult") -> None:
             say(fitted(f"hint: {result.hint}", sys.stderr))
     say(f"SHA-256 {_digest(summary.ledger)}")
     say(fitted(f"Exit code {int(result.exit_code)}: {MEANINGS[Exit(result.exit_code)]}.", sys.stderr))
-    say_next(suggested(summary, is_rehearsal=result.rehearsal is not None))
+    with LedgerReader(summary.ledger) as reader:
+        say_next(next_steps(summary, reader.reasons(), is_rehearsal=result.rehearsal is not None))
 
 
-def suggested(summary: Summary, *, is_rehearsal: bool = False) -> list[Suggestion]:
-    """The next sensible commands, the most urgent first."""
-    ledger = str(summary.ledger)
-    suggestions: list[Suggestion] = []
-    unfinished = summary.counts[State.QUEUED] + summary.counts[State.PROCESSING]
-    if unfinished and not is_rehearsal:
-        suggestions.append((f"{unfinished:,} are left; to continue", ["resume", ledger]))
-    attention = [state.value for state in ATTENTION if summary.counts[state]]
-    if attention:
-        who = " or ".join(word.replace("_", " ") for word in attention)
-        suggestions.append((f"To see who is {who}", ["report", ledger, "--only", ",".join(attention)]))
-    return suggestions
-
-
-def say_next(suggestions: Sequence[Suggestion]) -> None:
+def say_next(steps: Iterable[Step]) -> None:
     """Each with its reason, and the command on a line of its own, on stderr."""
-    for why, arguments in suggestions:
+    for why, arguments in steps:
         say(fitted(f"{why}:", sys.stderr))
         say(f"  {' '.join(['bulksms', *map(quoted, arguments)])}")
 

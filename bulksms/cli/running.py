@@ -1,15 +1,14 @@
 """Running: one run on one ledger, with signals, progress, and the result at the end."""
 
 import asyncio
-import getpass
 import json
 import os
-import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bulksms.adaxes import Client, ClientSettings
+from bulksms.cli.author import operator
 from bulksms.cli.endpoint import Endpoint
 from bulksms.cli.progress import Living, shown
 from bulksms.cli.stopping import Stopping, stopping
@@ -20,6 +19,7 @@ from bulksms.engine.canary import Ask
 from bulksms.engine.progress import Progress
 from bulksms.engine.run import Run
 from bulksms.errors import LedgerTrouble
+from bulksms.ledger.decisions import Retry
 from bulksms.ledger.file import Recovery
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.writer import LedgerWriter, RunRecord, open_for_run
@@ -42,6 +42,8 @@ class RunRequest:
     after_canary: Ask | None = None
     after_test: Ask | None = None
     """Who is asked whether to go on once the canary, or the test message, was accepted."""
+    again: Retry | None = None
+    """What a person wants sent again, with everything that is queued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,10 @@ class RunResult:
 async def run_ledger(request: RunRequest) -> RunResult:
     """Run until everything is settled, something stops it, or a person does.
 
-    Raises LedgerLocked or LedgerTrouble if the ledger cannot be used.
+    Raises LedgerLocked or LedgerTrouble if the ledger cannot be used, PlanRefused if it has changed since the question.
     """
     settings, endpoint = request.settings, request.endpoint
-    mode = VERDICTS[Evidence.CRASHED, settings.delivery]
-    recovery = Recovery(State.UNKNOWN if mode is Verdict.UNKNOWN else State.QUEUED, settings.max_attempts)
-    ledger = await open_for_run(request.ledger, recovery, _record(request))
+    ledger = await open_for_run(request.ledger, recovery_in(settings), _record(request), request.again)
     client = Client(
         ClientSettings(
             endpoint.base_url, settings.workers, settings.timeout, settings.adm_wait, endpoint.ca_file, endpoint.proxy
@@ -82,6 +82,12 @@ async def run_ledger(request: RunRequest) -> RunResult:
             return await asyncio.to_thread(_result, request, run.progress, listening)
     finally:
         await ledger.close()
+
+
+def recovery_in(settings: RunSettings) -> Recovery:
+    """What the evidence table says of messages that a dead run left `sending`."""
+    mode = VERDICTS[Evidence.CRASHED, settings.delivery]
+    return Recovery(State.UNKNOWN if mode is Verdict.UNKNOWN else State.QUEUED, settings.max_attempts)
 
 
 async def _work(run: Run, ledger: LedgerWriter, listening: Stopping) -> None:
@@ -110,14 +116,6 @@ def _result(request: RunRequest, progress: Progress, listening: Stopping) -> Run
     if code is Exit.INTERRUPTED and not listening.by_interrupt:
         code = Exit.TERMINATED
     return RunResult(summary, code, progress.why or listening.said, progress.hint)
-
-
-def operator() -> tuple[str, str]:
-    """The operating-system user and the host of this process."""
-    try:
-        return getpass.getuser(), socket.gethostname()
-    except (OSError, KeyError, ImportError):  # no such account, or no such module on Windows
-        return "unknown", socket.gethostname()
 
 
 def _record(request: RunRequest) -> RunRecord:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from bulksms.config import RunSettings
 from bulksms.errors import BulksmsError, PlanRefused, UsageError
 from bulksms.ledger.draft import Draft
 from bulksms.ledger.file import is_ledger, remove
-from bulksms.ledger.reader import LedgerReader, Plan, Standing
+from bulksms.ledger.reader import LedgerReader, Plan, Run, Standing
 from bulksms.message import State
 from bulksms.planning import Preview
 from bulksms.report.summary import summarise
@@ -66,24 +67,30 @@ def send(source: str | None, values: dict[str, Any]) -> int:
         )
         require_unclaimed(claim_of(path, preview.fingerprint, None, url, preview.to_send), values)
         endpoint = from_environment(endpoint_options, url) if choice.look_up is None else choice.look_up.endpoint
-        confirmed_by = confirm(preview.to_send, url, yes=values["yes"], limited=_is_limited(values))
+        confirmed_by = confirm(preview.to_send, url, yes=values["yes"], limited=is_limited(values))
         keep(draft, preview)
-    return _run(_request(path, endpoint, settings, confirmed_by, values), values, is_new=True)
+    return run(request_for(path, endpoint, settings, confirmed_by, values), values, is_new=True)
 
 
 def resume(path: Path, values: dict[str, Any]) -> int:
     """`bulksms resume`; the exit code."""
     begin(values)
     with LedgerReader(path) as reader:
+        require_names(path, reader.plan())
         left = reader.standing().left
     if not left:
-        say("Nothing is left to send.")
-        with LedgerReader(path) as reader:
-            summary = summarise(reader)
-        print_json(summary.as_json()) if values["as_json"] else print_result(summary)
-        # Why the last run stopped says nothing any more: a script that repeats this until it succeeds has to end.
-        return replace(summary, stopped=None).exit_code
+        return nothing_to_do(path, values, "Nothing is left to send.")
     return _continue(path, values, ask=False)
+
+
+def nothing_to_do(path: Path, values: dict[str, Any], sentence: str) -> int:
+    """Say so and how the ledger stands; the exit code."""
+    say(sentence)
+    with LedgerReader(path) as reader:
+        summary = summarise(reader)
+    print_json(summary.as_json()) if values["as_json"] else print_result(summary)
+    # Why the last run stopped says nothing any more: a script that repeats this until it succeeds has to end.
+    return replace(summary, stopped=None).exit_code
 
 
 def begin(values: dict[str, Any]) -> None:
@@ -128,6 +135,7 @@ def _send_ledger(path: Path, values: dict[str, Any]) -> int:
         )
     require_no_input_options()
     with LedgerReader(path) as reader:
+        require_names(path, reader.plan())
         _require_left(path, reader.plan(), reader.standing())
     return _continue(path, values, ask=True)
 
@@ -166,43 +174,69 @@ def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoi
     """
     with LedgerReader(path) as reader:
         plan, runs, standing, last_attempt = reader.plan(), reader.runs(), reader.standing(), reader.last_attempt_at()
-    _require_not_a_rehearsal(path, runs[-1].settings if runs else {})
     endpoint_options = EndpointOptions.of(values)
-    url = endpoint_options.url_or(plan.url)
-    if plan.url is not None and url != plan.url:
-        raise PlanRefused(
-            f"{path} is bound to {plan.url}, not to {url}. Nothing was sent.",
-            hint="Leave --url, BULKSMS_URL and url in a file of settings out to go on there.",
-        )
-    kept = runs[-1].settings if runs else plan.settings
-    if plan.deadline is not None and (kept.get("deadline") or {}).get("at") is None:
-        kept = {**kept, "deadline": {"at": plan.deadline}}  # what the first request made of a duration
-    settings = _settings(kept, values)
+    url = bound_url(path, plan, runs, endpoint_options)
+    settings = kept_settings(plan, runs, values)
     require_limits(
         standing.left, plan.fingerprint, max_recipients=values["max_recipients"], expect=values.get("expect")
     )
-    require_unclaimed(_claim_of(path, url), values)
+    require_unclaimed(claim_on(path, url), values)
     endpoint = endpoint or from_environment(endpoint_options, url)
     if ask or (on_terminal() and _is_stale(last_attempt)):
         if not values["quiet"]:
             say(f"{plan.input}, planned {plan.created_at}: {standing.left:,} of {standing.total:,} are left to send.")
             with LedgerReader(path) as reader:
                 show_left(reader, say, settings, url, values.get("show"))
-        confirmed_by = confirm(standing.left, url, yes=values["yes"], limited=_is_limited(values))
+        confirmed_by = confirm(standing.left, url, yes=values["yes"], limited=is_limited(values))
     else:
         confirmed_by = "resume"
-    return _run(_request(path, endpoint, settings, confirmed_by, values), values)
+    return run(request_for(path, endpoint, settings, confirmed_by, values), values)
 
 
-def _claim_of(path: Path, url: str) -> Claim:
+def bound_url(path: Path, plan: Plan, runs: Sequence[Run], options: EndpointOptions) -> str:
+    """Where a ledger's messages go. Raises PlanRefused for another URL than before, and for a rehearsal's ledger."""
+    if runs and runs[-1].settings.get("sandbox"):
+        raise PlanRefused(
+            f"{path} is the ledger of a rehearsal, whose server is gone.",
+            hint="Rehearse again with `bulksms send INPUT --sandbox`, or send the input for real.",
+        )
+    url = options.url_or(plan.url)
+    if plan.url is not None and url != plan.url:
+        raise PlanRefused(
+            f"{path} is bound to {plan.url}, not to {url}. Nothing was sent.",
+            hint="Leave --url, BULKSMS_URL and url in a file of settings out to go on there.",
+        )
+    return url
+
+
+def kept_settings(plan: Plan, runs: Sequence[Run], values: dict[str, Any]) -> RunSettings:
+    """What the last run was started with, unless a flag says otherwise."""
+    kept = runs[-1].settings if runs else plan.settings
+    if plan.deadline is not None and (kept.get("deadline") or {}).get("at") is None:
+        kept = {**kept, "deadline": {"at": plan.deadline}}  # what the first request made of a duration
+    return _settings(kept, values)
+
+
+def require_names(path: Path, plan: Plan) -> None:
+    """Raises PlanRefused if the ledger does not know any more whom to send what."""
+    if plan.purged_at is not None:
+        raise PlanRefused(
+            f"The names and texts of {path} were removed on {plan.purged_at[:10]}; nothing can be sent from it.",
+            hint=f"`bulksms status {path}` shows what is kept; send the input anew to send again.",
+        )
+
+
+def claim_on(path: Path, url: str) -> Claim:
+    """What is claimed for a ledger that is there."""
     with LedgerReader(path) as reader:
         plan = reader.plan()
     return claim_of(path, plan.fingerprint, plan.identity, url, plan.summary.get("to_send", 0))
 
 
-def _request(
+def request_for(
     path: Path, endpoint: Endpoint, settings: RunSettings, confirmed_by: str, values: dict[str, Any]
 ) -> RunRequest:
+    """What a command wants done; at a terminal somebody is asked after canary and test message."""
     asks = on_terminal() and not values["yes"]
     return RunRequest(
         path,
@@ -219,18 +253,10 @@ def _is_stale(last_attempt: float | None) -> bool:
     return last_attempt is None or time.time() - last_attempt > STALE_AFTER
 
 
-def _require_not_a_rehearsal(path: Path, settings: dict[str, Any]) -> None:
-    if settings.get("sandbox"):
-        raise PlanRefused(
-            f"{path} is the ledger of a rehearsal, whose server is gone.",
-            hint="Rehearse again with `bulksms send INPUT --sandbox`, or send the input for real.",
-        )
-
-
-def _run(request: RunRequest, values: dict[str, Any], *, is_new: bool = False) -> int:
-    """Claim the plan and run. A ledger that `is_new` goes if another one was first."""
+def run(request: RunRequest, values: dict[str, Any], *, is_new: bool = False) -> int:
+    """Claim the plan, run, tell how it ended; the exit code. A ledger that `is_new` goes if another one was first."""
     try:
-        claim(_claim_of(request.ledger, request.endpoint.base_url), values)
+        claim(claim_on(request.ledger, request.endpoint.base_url), values)
     except BulksmsError:
         if is_new:
             remove(request.ledger)
@@ -266,5 +292,6 @@ def _settings(kept: dict[str, Any], values: dict[str, Any]) -> RunSettings:
     return RunSettings().changed(kept).changed({**said, **flags})
 
 
-def _is_limited(values: dict[str, Any]) -> bool:
+def is_limited(values: dict[str, Any]) -> bool:
+    """Whether the operator said how much at most, or exactly what, is to be sent."""
     return values["max_recipients"] is not None or values.get("expect") is not None

@@ -1,13 +1,15 @@
 """`bulksms status`: how a ledger stands."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from bulksms.cli.console import print_json
+from bulksms.cli.console import fitted, print_json
 from bulksms.cli.options import FILE
 from bulksms.cli.result import print_result
 from bulksms.ledger.reader import LedgerReader
+from bulksms.report.decisions import as_lines
 from bulksms.report.summary import summarise
 
 
@@ -23,8 +25,10 @@ def command(ledger: Path, watch: bool, as_json: bool) -> None:
         if not watching.watch(ledger, as_json=as_json) or as_json:
             return
     with LedgerReader(ledger) as reader:
-        summary = summarise(reader)
+        summary, decisions = summarise(reader), reader.decisions()
     if as_json:
         print_json(summary.as_json())
     else:
         print_result(summary)
+        for line in as_lines(decisions):
+            click.echo(fitted(line, sys.stdout))

@@ -6,11 +6,12 @@ import click
 
 from bulksms.cli import say
 from bulksms.cli.options import FILE
-from bulksms.cli.result import say_next, suggested
+from bulksms.cli.result import say_next
 from bulksms.cli.waiting import standing_of, tell_and_await
 from bulksms.errors import LedgerTrouble
 from bulksms.ledger.control import Wish
 from bulksms.ledger.reader import LedgerReader
+from bulksms.report.next_steps import next_steps
 from bulksms.report.summary import summarise
 
 
@@ -30,5 +31,6 @@ def command(ledger: Path, now: bool) -> None:
         return
     with LedgerReader(ledger) as reader:
         summary = summarise(reader)
+        steps = next_steps(summary, reader.reasons())
     say(f"It has stopped: {summary.equation()}.")
-    say_next(suggested(summary))
+    say_next(steps)

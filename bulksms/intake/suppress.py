@@ -12,13 +12,19 @@ from bulksms.intake.finding import Finding, refused, shortened
 from bulksms.intake.layout import RECIPIENT_COLUMNS
 from bulksms.intake.opening import open_file
 from bulksms.intake.template import folded
-from bulksms.recipient import BadRecipient, parse_recipient
+from bulksms.recipient import BadRecipient, Recipient, parse_recipient
 
 _SHOWN = 10
 
 
 def read_suppressed(path: Path) -> Iterator[str]:
-    """Give the keys of all identifiers in the file, one by one.
+    """Give the keys of all identifiers in the file, one by one. Raises InputRefused as `read_identifiers` does."""
+    for recipient in read_identifiers(path, "correct them: nobody can tell who is not to be sent to"):
+        yield recipient.key
+
+
+def read_identifiers(path: Path, hint: str) -> Iterator[Recipient]:
+    """Give all identifiers in the file, one by one; `hint` says what to do about those that are none.
 
     Raises:
         InputRefused: it cannot be read, is empty, or has lines that are no identifiers; then, at the end, with the
@@ -30,14 +36,13 @@ def read_suppressed(path: Path) -> Iterator[str]:
     with open_file(path) as stream:
         for row, value in _values(Text(stream, path.name, None)):
             try:
-                yield parse_recipient(value).key
+                yield parse_recipient(value)
             except BadRecipient as problem:
                 count += 1
                 if count <= _SHOWN:
                     bad.append(f"row {row} {shortened(value)!r}: {problem}")
     if count:
         more = f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
-        hint = "correct them: nobody can tell who is not to be sent to"
         raise refused("E101", f"{path.name} has rows that are no identifiers: {'; '.join(bad)}{more}", hint)
 
 

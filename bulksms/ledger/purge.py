@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from bulksms.errors import LedgerTrouble, PlanRefused
-from bulksms.ledger import file
+from bulksms.ledger import file, live
 from bulksms.ledger.decisions import Author, What, note
 from bulksms.ledger.schema import timestamp
 from bulksms.message import UNFINISHED, State
@@ -49,6 +49,7 @@ def purge(path: Path, author: Author) -> None:
                 connection.execute(removal)
             _forget_test_recipients(connection)
             connection.execute("UPDATE plan SET purged_at = COALESCE(purged_at, ?)", (timestamp(),))
+        live.forget(path)  # what a dead run told last has the server's words
         connection.execute("VACUUM")
         _require_old_pages_gone(path, connection)
         with file.transaction(connection):

@@ -71,8 +71,8 @@ def test_what_holds_where_nothing_is_said_is_what_a_run_does() -> None:
 
 THIS_TIME_ONLY = set(
     """--accepted --config --delimiter --direct-only --dry-run --encoding --failed --faults --format --from --group
-    --journal --latency --ledger --new --no-template --note --not-told-in --now --older-than --only --output --port
-    --rejects --rows --runs --sandbox --seed --sheet --text --text-file --told-in --watch --yes""".split()  # noqa: SIM905 - words
+    --journal --latency --ledger --new --no-template --note --not-told-in --now --older-than --only --outcome --output
+    --port --rejects --rows --runs --sandbox --seed --sheet --text --text-file --told-in --watch --yes""".split()  # noqa: SIM905 - words
 )
 
 

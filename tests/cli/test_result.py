@@ -1,6 +1,5 @@
 """The end of a run, for a person: the headline, the equation, and commands that can be pasted."""
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksms.cli.result import print_result, quoted_for_windows, suggested
+from bulksms.cli.result import print_result, quoted, quoted_for_windows, say_next
 from bulksms.message import State
+from bulksms.report.next_steps import Step
 from bulksms.report.summary import Summary
 
 SUMMARY = Summary(
@@ -31,23 +31,11 @@ def summary(**counts: int) -> Summary:
     return replace(SUMMARY, counts={state: counts.get(state.value, 0) for state in State})
 
 
-NEXT = [
-    ({"accepted": 5}, []),
-    ({"accepted": 5, "skipped": 1}, []),
-    ({"accepted": 5, "queued": 2}, ["resume people.ledger.db"]),
-    ({"processing": 2}, ["resume people.ledger.db", "report people.ledger.db --only processing"]),
-    ({"accepted": 5, "unknown": 1}, ["report people.ledger.db --only unknown"]),
-    ({"unknown": 1, "failed": 2}, ["report people.ledger.db --only unknown,failed"]),
-]
-
-
-@pytest.mark.parametrize(("counts", "commands"), NEXT)
-def test_the_next_sensible_commands(counts: dict[str, int], commands: list[str]) -> None:
-    assert [shlex.join(arguments) for _, arguments in suggested(summary(**counts))] == commands
-
-
-def test_a_rehearsal_cannot_be_continued() -> None:
-    assert suggested(summary(queued=3), is_rehearsal=True) == []
+def test_a_next_step_stands_on_a_line_of_its_own_ready_to_paste(capsys: pytest.CaptureFixture[str]) -> None:
+    say_next([Step("To see who is failed", ("report", "my people.db", "--only", "failed"))])
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "To see who is failed:"
+    assert said[1] == f"  bulksms report {quoted('my people.db')} --only failed"
 
 
 def test_the_headline_says_handed_over_and_never_delivered(capsys: pytest.CaptureFixture[str]) -> None:

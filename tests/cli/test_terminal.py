@@ -247,3 +247,46 @@ def test_ctrl_c_at_the_question_sends_nothing(desk: "Desk", terminal: "Desktop")
     assert server.journal.total == 0
     assert "Traceback" not in screen.shown
     assert desk.files == {"people.csv"}
+
+
+def test_a_retry_names_the_number_the_endpoint_and_who_may_get_it_twice(desk: "Desk", terminal: "Desktop") -> None:
+    server = desk.server()
+    desk.people(2, mark="[504]")
+    desk("send", "people.csv", "--yes")
+    for answer, code, total in (("n", 130, 2), ("y", 0, 4)):
+        screen = terminal("retry", "people.ledger.db", "--only", "unknown")
+        screen.until("perhaps a second time?")
+        assert f"Send 2 messages to {server.url}, 2 of them perhaps a second time?" in screen.shown
+        assert "2 of them may have been sent already; whoever was gets it twice." in screen.shown
+        screen.type(answer)
+        assert screen.end() == code
+        assert server.journal.total == total
+    with LedgerReader(desk.folder / "people.ledger.db") as reader:
+        assert [decision.confirmed_by for decision in reader.decisions()] == ["at the terminal"]
+
+
+def test_a_purge_names_the_ledgers_and_no_leaves_them(desk: "Desk", terminal: "Desktop") -> None:
+    desk.server()
+    desk.people(1)
+    desk("send", "people.csv", "--yes")
+    ledger = desk.folder / "people.ledger.db"
+    for answer, code, is_left in (("n", 130, True), ("y", 0, False)):
+        screen = terminal("purge", "people.ledger.db")
+        screen.until("Remove the names and texts of people.ledger.db for good?")
+        screen.type(answer)
+        assert screen.end() == code
+        assert (b"Person" in ledger.read_bytes()) is is_left
+
+
+def test_where_the_terminal_is_too_narrow_for_the_history_s_table_a_ledger_has_two_lines(
+    desk: "Desk", terminal: "Desktop"
+) -> None:
+    desk.server()
+    desk.people(2, "of-a-long-name.csv")
+    desk("send", "of-a-long-name.csv", "--yes")
+    screen = terminal("history")
+    assert screen.end() == 0
+    first, second = screen.shown.splitlines()
+    assert first.split() == ["of-a-long-name.ledger.db", *first.split()[1:3], "of-a-long-name.csv"]
+    assert second.startswith("    2: 2 accepted; 20")
+    assert second.endswith(" finished")

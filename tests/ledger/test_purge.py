@@ -160,6 +160,7 @@ async def test_the_log_that_a_dead_run_left_is_purged_with_its_ledger(
         await begin_all(ledger)
         copy = as_it_lies(ledger.path, elsewhere / "people.ledger.db")
     assert (elsewhere / "people.ledger.db-wal").stat().st_size
+    (elsewhere / "people.ledger.db.live").write_text(f'{{"errors": [["{SECRET} may not be told", 3]]}}')
     purge(copy, ANNA)  # what was `sending` becomes `unknown`, and is finished
     assert places_with_names(elsewhere) == []
     assert names(elsewhere) == {"people.ledger.db"}

@@ -1,0 +1,79 @@
+"""What is suggested after a run, row by row, and that nothing suggested sends to somebody who may have been told."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulksms.message import REASONS, RETRYABLE, Reason, State
+from bulksms.report.next_steps import next_steps
+from bulksms.report.summary import Summary
+
+LEDGER = Path("folder/people.ledger.db")
+NAME = str(LEDGER)
+UNKNOWN = str(Path("folder/people.unknown.csv"))
+STANDS = st.dictionaries(
+    st.sampled_from([(state, reason) for state, reasons in REASONS.items() for reason in (reasons or (None,))]),
+    st.integers(1, 9),
+)
+
+
+def suggested(counts: dict[tuple[State, Reason | None], int], *, is_rehearsal: bool = False) -> list[tuple[str, ...]]:
+    of_state = {state: sum(count for (of, _), count in counts.items() if of is state) for state in State}
+    summary = Summary(LEDGER, 1, "people.csv", None, "", of_state, 0, 0, None, None)
+    reasons = [(state, reason, count) for (state, reason), count in counts.items()]
+    return [step.arguments for step in next_steps(summary, reasons, is_rehearsal=is_rehearsal)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "commands"),
+    [
+        ({(State.ACCEPTED, None): 5}, []),
+        ({(State.QUEUED, None): 5}, [("resume", NAME)]),
+        ({(State.FAILED, Reason.GAVE_UP): 1}, [("retry", NAME), ("report", NAME, "--only", "failed")]),
+        ({(State.EXPIRED, Reason.DEADLINE): 1}, [("retry", NAME)]),
+        (
+            {(State.FAILED, Reason.REFUSED): 1},
+            [("report", NAME, "--only", "failed"), ("retry", NAME, "--only", "failed:refused")],
+        ),
+        (
+            {(State.FAILED, Reason.REFUSED): 1, (State.FAILED, Reason.REFUSED_ELSEWHERE): 2},
+            [
+                ("report", NAME, "--only", "failed"),
+                ("retry", NAME, "--only", "failed:refused,failed:refused_elsewhere"),
+            ],
+        ),
+        (
+            {(State.UNKNOWN, Reason.CRASH): 1},
+            [
+                ("report", NAME, "--only", "unknown"),
+                ("report", NAME, "--only", "unknown", "--format", "csv", "-o", UNKNOWN),
+                ("resolve", NAME, "--from", UNKNOWN),
+            ],
+        ),
+        ({(State.AWAITING_APPROVAL, None): 1}, [("report", NAME, "--only", "awaiting_approval")]),
+        (
+            {(State.PROCESSING, None): 1},
+            [("resume", NAME), ("report", NAME, "--only", "processing")],
+        ),
+        ({(State.CANCELLED, Reason.CANCELLED): 1, (State.SKIPPED, Reason.DUPLICATE): 1}, []),
+    ],
+)
+def test_how_a_ledger_stands_suggests_what_to_do(
+    counts: dict[tuple[State, Reason | None], int], commands: list[tuple[str, ...]]
+) -> None:
+    assert suggested(counts) == commands
+
+
+@given(counts=STANDS)
+def test_nothing_is_suggested_that_could_tell_somebody_twice(counts: dict[tuple[State, Reason | None], int]) -> None:
+    for command, _, *options in suggested(counts):
+        if command == "retry":
+            assert not options or options[1].split(",")[0] in {"failed:refused", "failed:refused_elsewhere"}
+            assert {state for state, _ in counts} & (RETRYABLE - {State.UNKNOWN})
+
+
+@given(counts=STANDS)
+def test_a_rehearsal_can_only_be_looked_at(counts: dict[tuple[State, Reason | None], int]) -> None:
+    assert {command for command, *_ in suggested(counts, is_rehearsal=True)} <= {"report"}
