@@ -21,6 +21,7 @@ from bulksms.message import State
 from bulksms.report import charts
 from bulksms.report.attention import KEPT, attention
 from bulksms.report.characters import code, printable
+from bulksms.report.decisions import as_lines
 from bulksms.report.runs import DIED, RunTold, runs_told
 from bulksms.report.summary import MEANINGS, Exit, Summary, summarise
 
@@ -64,6 +65,7 @@ def _told(reader: LedgerReader, wanted: Wanted) -> dict[str, Any]:
         "plan": plan,
         "left_out": _left_out(plan.summary),
         "runs": runs,
+        "decisions": list(as_lines(reader.decisions())),
         "is_rehearsal": any(told.is_rehearsal for told in runs),
         "tone": tone,
         "verdict": verdict,

@@ -4,10 +4,12 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulksms.cli import commands
 from bulksms.ledger.reader import Line
 from bulksms.message import UNFINISHED, Reason, State
 from bulksms.report import attention as room
@@ -74,13 +76,16 @@ def test_of_many_the_first_are_kept_and_all_are_counted(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.title))
-def test_every_command_takes_the_ledger_as_one_argument(kind: Any) -> None:
+def test_every_command_is_one_that_there_is_and_takes_the_ledger_as_one_argument(kind: Any) -> None:
     for advice in kind.advice(shlex.quote("my people.ledger.db"), 7):
         assert advice.sentence
         if advice.command is not None:
-            program, _, *rest = shlex.split(advice.command)
+            program, name, *rest = shlex.split(advice.command)
             assert program == "bulksms"
             assert "my people.ledger.db" in rest
+            command = commands.get_command(click.Context(commands), name)
+            assert command is not None
+            command.make_context(name, rest)  # raises for an option or a value that there is not
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.only], ids=lambda kind: str(kind.title))

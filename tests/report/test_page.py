@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 
+from bulksms.ledger.decisions import Author, resolve
 from bulksms.ledger.lock import RunLock
+from bulksms.ledger.purge import purge
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.selection import EVERYTHING, Selection
 from bulksms.message import Reason, State
@@ -265,6 +267,28 @@ def test_tables_say_what_their_cells_are(bookkeeper: "Bookkeeper") -> None:
     assert html.count('<th scope="row">') >= 3
     assert '<th scope="col"' in html
     assert all(f'href="#{name}"' in html for name in re.findall(r'<section id="(\w+)"', html))
+
+
+def test_what_people_decided_is_told(bookkeeper: "Bookkeeper") -> None:
+    ledger = bookkeeper.run(bookkeeper.people(2), bookkeeper.course([[bookkeeper.LOST], [bookkeeper.ACCEPTED]]))
+    assert "What people decided" not in made(ledger)
+    with LedgerReader(ledger) as reader:
+        outcomes = dict.fromkeys(reader.numbers_in({2}), State.ACCEPTED)
+    resolve(ledger, outcomes, Author("anna", "ops-1", "at the terminal", "<b>seen</b>"))
+    text = section(made(ledger), "decisions")
+    assert "resolve by anna on ops-1: 1 unknown:lost_answer to accepted" in text
+    assert "<b>seen</b>" in text
+
+
+def test_the_page_of_a_purged_ledger_says_so_and_keeps_the_numbers(bookkeeper: "Bookkeeper") -> None:
+    ledger = bookkeeper.run(bookkeeper.people(2), bookkeeper.course([[bookkeeper.LOST], [bookkeeper.ACCEPTED]]))
+    purge(ledger, Author("anna", "ops-1", "--yes"))
+    html = made(ledger)
+    assert "Names and texts were removed for good" in read(html)
+    assert "2 = 1 accepted + 1 unknown" in read(html)
+    assert "purge by anna on ops-1" in section(html, "decisions")
+    assert "One text for all" not in html
+    assert "bulksms resolve" not in html, "there is nobody any more who could be asked"
 
 
 def test_one_text_for_all_is_shown_once(bookkeeper: "Bookkeeper") -> None:
