@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import click
@@ -59,7 +58,7 @@ def _runs(reader: LedgerReader, *, as_json: bool) -> Iterable[str]:
     told = runs_told(reader)
     if as_json:
         return [json.dumps([run.as_json() for run in told], ensure_ascii=False, indent=2), "\n"]
-    return chain(as_blocks(told), (f"{line}\n" for line in as_lines(reader.decisions())))
+    return as_blocks(told, as_lines(reader.decisions()))
 
 
 def _require_sense(form: str | None, *, runs: bool, as_json: bool, chosen: bool) -> None:

@@ -135,26 +135,35 @@ def runs_told(reader: LedgerReader) -> list[RunTold]:
     ]
 
 
-def as_blocks(runs: Iterable[RunTold]) -> Iterator[str]:
-    """A block a run, lines of at most 80 columns, for a person's eyes."""
+def as_blocks(runs: Iterable[RunTold], decisions: Iterable[str] = ()) -> Iterator[str]:
+    """A block a run, then what people decided, in lines of at most 80 columns, for a person's eyes."""
     between = ""
     for told in runs:
         yield f"{between}Run {told.run.number}\n"
         between = "\n"
         for name, value in told.facts().items():
-            yield (
-                textwrap.fill(
-                    printable(value),
-                    _WIDTH,
-                    initial_indent=f"  {name:<{_NAMES}}",
-                    subsequent_indent=" " * (_NAMES + 2),
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
-                + "\n"
-            )
+            yield _filled(value, f"  {name:<{_NAMES}}", " " * (_NAMES + 2))
     if not between:
         yield "No run has worked on it yet.\n"
+    heading = "\nDecided by people\n"
+    for decision in decisions:
+        yield heading + _filled(decision, "  ", "    ")
+        heading = ""
+
+
+def _filled(text: str, first: str, others: str) -> str:
+    """Lines that a narrow terminal shows whole, unless one word is longer."""
+    return (
+        textwrap.fill(
+            printable(text),
+            _WIDTH,
+            initial_indent=first,
+            subsequent_indent=others,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        + "\n"
+    )
 
 
 def _flag(name: str, value: object) -> str:

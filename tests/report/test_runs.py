@@ -112,6 +112,15 @@ def test_a_block_fits_a_terminal_of_80_columns(bookkeeper: "Bookkeeper") -> None
     assert ", finished\n" in second
 
 
+def test_what_people_decided_follows_the_runs(bookkeeper: "Bookkeeper") -> None:
+    decisions = ["2026-11-22T14:30:00Z resolve by anna on server-1: 2 unknown:lost_answer to accepted", "word " * 40]
+    _, _, text = "".join(as_blocks([told(bookkeeper, {})], decisions)).partition("\n\n")
+    lines = text.splitlines()
+    assert lines[0] == "Decided by people"
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines[1:]).split()) == " ".join(" ".join(decisions).split())
+
+
 def test_what_a_terminal_would_obey_is_shown_as_its_code(bookkeeper: "Bookkeeper") -> None:
     block = "".join(as_blocks([told(bookkeeper, {"account": "\x1b[31mred"}, user="\u202eanna")]))
     assert block.replace("\n", "").isprintable()
