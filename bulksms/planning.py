@@ -154,6 +154,18 @@ def estimate(messages: int, workers: int, rate: float | None = None) -> tuple[fl
     return best, worst
 
 
+def many(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`, `1,000 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def left_out(preview: Preview) -> str:
+    """`2 duplicates, 1 suppressed`; what is not sent of an input, and why."""
+    parts = [many(preview.duplicates, "duplicate")] if preview.duplicates else []
+    others = ((preview.suppressed, "suppressed"), (preview.told_before, "told before"), (preview.bad, "bad"))
+    return ", ".join(parts + [f"{count:,} {word}" for count, word in others if count]) or "none"
+
+
 def plan(  # noqa: PLR0913 - five keywords, each a thing of its own that most callers leave alone
     source: Source,
     draft: Draft,

@@ -18,6 +18,7 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"__init__"},
+    {"library"},
     {"engine", "planning", "follow_up", "report", "sandbox", "directory"},
     {"adaxes", "claims", "ledger", "intake"},
     {"config", "forecast"},

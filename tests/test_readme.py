@@ -73,8 +73,8 @@ def test_the_report_s_columns_are_the_code_s() -> None:
 
 
 def test_the_reasons_to_stop_are_the_code_s() -> None:
-    listed = section("The report").partition("is one of\n`")[2].partition("`")[0]
-    assert listed.split(", ") == [stop.value for stop in Stop]
+    listed = next(row[1] for row in table("For machines") if row[0] == "`stopped`")
+    assert re.findall(r"`([a-z]+)`", listed) == [stop.value for stop in Stop]
 
 
 def test_the_settings_are_the_code_s() -> None:

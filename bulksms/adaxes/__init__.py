@@ -3,6 +3,7 @@
 from bulksms.adaxes.check import Finding, Step, check
 from bulksms.adaxes.client import Client, ClientSettings, Poll
 from bulksms.adaxes.credentials import AccessToken, Account, Credentials, Token
+from bulksms.adaxes.endpoint import Endpoint
 from bulksms.adaxes.exchange import Exchange, is_unauthenticated
 from bulksms.adaxes.log_in import LogInProblem
 from bulksms.adaxes.look_ups import DirectoryObject, Listing, LookUp, group_members, look_up, search
@@ -15,6 +16,7 @@ __all__ = [
     "ClientSettings",
     "Credentials",
     "DirectoryObject",
+    "Endpoint",
     "Exchange",
     "Finding",
     "Listing",

@@ -1,17 +1,7 @@
 """Author: who works here, for the ledger's record of runs and decisions, and for claims."""
 
-import getpass
-import socket
-
 from bulksms.ledger.decisions import Author
-
-
-def operator() -> tuple[str, str]:
-    """The operating-system user and the host of this process."""
-    try:
-        return getpass.getuser(), socket.gethostname()
-    except (OSError, KeyError, ImportError):  # no such account, or no such module on Windows
-        return "unknown", socket.gethostname()
+from bulksms.library.operator import operator
 
 
 def author(confirmed_by: str, note: str | None = None) -> Author:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bulksms.cli.options import FILE
-from bulksms.cli.result import print_result, say_next
+from bulksms.cli.result import print_status, say_next
 from bulksms.cli.waiting import standing_of, tell_and_await
 from bulksms.errors import LedgerLocked
 from bulksms.ledger import file
@@ -13,12 +13,13 @@ from bulksms.ledger.control import Wish
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import Reason, State
 from bulksms.report.next_steps import Step
-from bulksms.report.summary import summarise
+from bulksms.report.summary import status
 
 
 @click.command("cancel", epilog="Example: bulksms cancel people.ledger.db")
 @click.argument("ledger", type=FILE)
-def command(ledger: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="How it stands then, as one JSON object.")
+def command(ledger: Path, as_json: bool) -> None:
     """Stop the run that works on LEDGER, if there is one, and make what is queued `cancelled`: for the wrong text.
 
     What has left by then cannot be called back; `bulksms report --only accepted` names those who got it.
@@ -32,9 +33,8 @@ def command(ledger: Path) -> None:
     if standing.left and not _withdraw(ledger) and not tell_and_await(ledger, Wish.CANCEL):
         return
     with LedgerReader(ledger) as reader:
-        summary = summarise(reader)
         told = next(reader.told(), None) is not None
-    print_result(summary)
+    print_status(status(ledger), as_json=as_json)
     if told:
         say_next([Step("To those who got it or may have, once correction.txt says what is right", _correction(ledger))])
 

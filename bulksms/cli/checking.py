@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bulksms import adaxes
-from bulksms.adaxes import Client, ClientSettings, Finding, Step
+from bulksms.adaxes import Client, Finding, Step
 from bulksms.cli.console import print_json
 from bulksms.cli.endpoint import EndpointOptions, from_environment
 from bulksms.cli.looking_up import NUMBER_PROPERTY
@@ -38,10 +38,7 @@ def check(recipient: str | None, values: dict[str, Any]) -> int:
         shown.add(Finding(Step.URL, good=False, said=str(mistake), hint=mistake.hint))
     else:
         endpoint = from_environment(options, url)
-        settings = ClientSettings(
-            url, workers=1, timeout=values["timeout"], ca_file=endpoint.ca_file, proxy=endpoint.proxy
-        )
-        client = Client(settings, endpoint.credentials)
+        client = Client(endpoint.client_settings(1, values["timeout"]), endpoint.credentials)
         asyncio.run(_check(client, identifier, values["number_property"] or NUMBER_PROPERTY, shown))
     if values["as_json"]:
         print_json(shown.as_json())

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from bulksms.claims import Claim, Claims
 from bulksms.cli import say
-from bulksms.cli.author import operator
-from bulksms.cli.preview import many
 from bulksms.cli.result import quoted
 from bulksms.errors import PlanRefused, UsageError
+from bulksms.library.operator import operator
+from bulksms.planning import many
 
 Answer = TypeVar("Answer")
 

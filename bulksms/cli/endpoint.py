@@ -11,28 +11,13 @@ from typing import Any, Self
 
 import click
 
-from bulksms.adaxes import AccessToken, Account, Credentials, parse_base_url, parse_proxy, proxy_for
+from bulksms.adaxes import AccessToken, Account, Credentials, Endpoint, parse_base_url, parse_proxy, proxy_for
 from bulksms.cli.console import on_terminal
 from bulksms.cli.secret import Files, find_secret
 from bulksms.cli.setting import in_file, on_command_line
 from bulksms.errors import UsageError
 
 NOTHING = Files()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to send: base URL, credentials, certificate authorities, proxy."""
-
-    base_url: str
-    credentials: Credentials
-    ca_file: Path | None = None
-    proxy: str | None = None
-
-    @property
-    def account(self) -> str | None:
-        """The user name that is logged in with; None for an access token, which names nobody."""
-        return self.credentials.username if isinstance(self.credentials, Account) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bulksms.adaxes import ClientSettings
-from bulksms.cli.endpoint import Endpoint, EndpointOptions, from_environment
+from bulksms.adaxes import Endpoint
+from bulksms.cli.endpoint import EndpointOptions, from_environment
 from bulksms.cli.setting import on_command_line
 from bulksms.config import RunSettings
 from bulksms.directory import SIZE_LIMIT, Directory, GroupMembers, LookedUp, Settings, connected
@@ -47,9 +47,7 @@ class LookUpChoice:
         options = EndpointOptions.of(values)
         endpoint = from_environment(options, options.url_or(None))
         run = RunSettings().changed(values)
-        client = ClientSettings(
-            endpoint.base_url, run.workers, run.timeout, ca_file=endpoint.ca_file, proxy=endpoint.proxy
-        )
+        client = endpoint.client_settings(run.workers, run.timeout)
         return cls(
             endpoint,
             Settings(client, endpoint.credentials, run.rate),

@@ -22,7 +22,7 @@ from bulksms.intake import Finding
 from bulksms.ledger.reader import LedgerReader, Line
 from bulksms.ledger.selection import Selection
 from bulksms.message import State
-from bulksms.planning import FIRST_EXAMPLES, SHOWN, Example, Preview, estimate
+from bulksms.planning import FIRST_EXAMPLES, SHOWN, Example, Preview, estimate, left_out, many
 from bulksms.recipient import EXPORT_GUIDS
 
 Say = Callable[[str], None]
@@ -126,16 +126,7 @@ def _place_and_problem(finding: Finding, code: str = "") -> str:
 
 
 def print_preview_json(preview: Preview, url: str | None, *, workers: int, rate: float | None) -> None:
-    """The same for machines: one object on stdout.
-
-    `input`, `url` (null if there is none yet), `fingerprint`; the counts `rows`, `to_send`, `duplicates`, `suppressed`,
-    `bad_rows`, `segments`, `told_before`; `segments_histogram` {number of segments: messages}, `encodings` and
-    `identifiers` {name: messages}; `warnings` {code: {`name`, `count`, `first`: findings}}; `mistaken`, the number of
-    all mistakes, and `mistakes`, the first of them as findings; `examples`, the messages that are shown, each `row`,
-    `recipient`, `text`, `encoding`, `segments`; `workers`, `rate` (null is no limit), and `seconds`, the estimate as
-    [at best, at worst]. A finding is `code`, `name`, `row`, `column`, `problem`, `value`, `hint`, null where there is
-    none.
-    """
+    """The same for machines: one object on stdout, with the members that the README's "For machines" names."""
     warnings = {
         code: {"name": group.first[0].name, "count": group.count, "first": [_finding(one) for one in group.first]}
         for code, group in sorted(preview.warnings.items())
@@ -182,18 +173,6 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
-
-
-def many(count: int, noun: str) -> str:
-    """`1 row`, `2 rows`, `1,000 rows`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def left_out(preview: Preview) -> str:
-    """`2 duplicates, 1 suppressed`; what is not sent of an input, and why."""
-    parts = [many(preview.duplicates, "duplicate")] if preview.duplicates else []
-    others = ((preview.suppressed, "suppressed"), (preview.told_before, "told before"), (preview.bad, "bad"))
-    return ", ".join(parts + [f"{count:,} {word}" for count, word in others if count]) or "none"
 
 
 def _example(example: Example, width: int) -> Iterator[str]:

@@ -1,9 +1,8 @@
 """Reading: from the options of the command line to a draft of the plan."""
 
-import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,19 @@ from typing import Any, Self
 
 from bulksms.cli import say
 from bulksms.cli.looking_up import LOOK_UP_OPTIONS, LookUpChoice
-from bulksms.cli.preview import left_out, many, show_mistakes, show_warnings
+from bulksms.cli.preview import show_mistakes, show_warnings
 from bulksms.cli.reading_bar import Reading, look_up_bar, no_bar, no_look_up_bar, reading_bar
 from bulksms.cli.setting import on_command_line
 from bulksms.directory import GroupMembers
 from bulksms.errors import InputRefused, UsageError
-from bulksms.follow_up import ToldPeople, open_earlier, still_living, told_before
-from bulksms.intake import BadRow, Input, InputOptions, open_input, read_suppressed, write_rejects
-from bulksms.intake.opening import open_file
+from bulksms.follow_up import ToldPeople, open_earlier
+from bulksms.intake import BadRow, Input, InputOptions, open_input, write_rejects
 from bulksms.ledger.draft import Draft
 from bulksms.ledger.people import People
 from bulksms.ledger.reader import LedgerReader
-from bulksms.planning import FIRST_EXAMPLES, Preview, Source, plan
-from bulksms.version import VERSION
+from bulksms.library import plans
+from bulksms.library.plans import NotSendable, PlanOptions
+from bulksms.planning import FIRST_EXAMPLES, Preview, Source
 
 STANDARD_INPUT = "-"
 Origin = Input | ToldPeople | GroupMembers
@@ -41,12 +40,9 @@ class InputChoice:
 
     source: str | None
     options: InputOptions
-    skip_bad: bool = False
+    plan: PlanOptions
     rejects: Path | None = None
-    suppress: tuple[Path, ...] = ()
     told_in: tuple[Path, ...] = ()
-    not_told_in: tuple[Path, ...] = ()
-    show: int = FIRST_EXAMPLES
     look_up: LookUpChoice | None = None
 
     @classmethod
@@ -71,9 +67,9 @@ class InputChoice:
             gsm7_replace=values["gsm7"] == "replace",
             match=values["match"],
         )
-        others = ("skip_bad", "rejects", "suppress", "told_in", "not_told_in", "show")
-        given = {name: values[name] for name in others if values[name] is not None}
-        return cls(source, options, look_up=LookUpChoice.of(values), **given)
+        show = FIRST_EXAMPLES if values["show"] is None else values["show"]
+        plan = PlanOptions(values["skip_bad"], values["suppress"], values["not_told_in"], show)
+        return cls(source, options, plan, values["rejects"], values["told_in"], LookUpChoice.of(values))
 
     @property
     def name(self) -> str:
@@ -131,34 +127,32 @@ def read_into(draft: Draft, choice: InputChoice, bar: Bar, refused: Callable[[Pr
     Raises InputRefused if it cannot be read, or has a bad row that is not to be skipped, or nobody to send to; of the
     latter two `refused` is told before.
     """
+    choice.plan.require_readable()
     with ExitStack() as stack:
-        told_in, not_told_in = (
-            [stack.enter_context(open_earlier(path)) for path in paths]
-            for paths in (choice.told_in, choice.not_told_in)
-        )
-        for listed in choice.suppress:
-            open_file(listed).close()  # it is read last, and what is wrong with its name is better said first
+        told_in = [stack.enter_context(open_earlier(path)) for path in choice.told_in]
         people = stack.enter_context(People())
         source = _open(stack, choice, told_in, people)
         looked_up, progress = _looked_up(stack, choice, source, people, bar)
-        preview = plan(
-            looked_up,
-            draft,
-            reject=_rejecting(stack, choice, source),
-            suppressed=people.also(_suppressed(choice.suppress)),
-            told_before=people.also(told_before(not_told_in)),
-            first_examples=choice.show,
-            progress=progress,
-        )
-        for finding in still_living(not_told_in):
-            preview.warn(finding)
-    try:
-        _require_sendable(preview, choice)
-    except InputRefused:
-        if refused is not None:
-            refused(preview)
-        raise
-    return preview
+        reject = _rejecting(stack, choice, source)
+        try:
+            return plans.read_into(draft, looked_up, choice.plan, people, reject=reject, progress=progress)
+        except NotSendable as error:
+            problem = error
+    if problem.preview.bad:
+        show_mistakes(problem.preview, say)
+        show_warnings(problem.preview, say)
+    if refused is not None:
+        refused(problem.preview)
+    raise InputRefused(str(problem), hint=_hint(problem, choice))
+
+
+def _hint(problem: NotSendable, choice: InputChoice) -> str | None:
+    """What to do about it, in this program's options."""
+    if not problem.preview.bad or choice.plan.skip_bad:
+        return problem.hint
+    if choice.rejects is not None:
+        return f"All of them are in {choice.rejects}. Mend them, or send the others with --skip-bad."
+    return "Mend them, or send the others with --skip-bad; --rejects FILE writes the bad ones out."
 
 
 def _open(stack: ExitStack, choice: InputChoice, told_in: list[LedgerReader], people: People) -> Origin:
@@ -186,7 +180,7 @@ def _rejecting(stack: ExitStack, choice: InputChoice, source: Origin) -> Callabl
     if choice.rejects is None:
         return None
     delimiter = source.delimiter if isinstance(source, Input) else None
-    for kept in (*choice.suppress, *choice.told_in, *choice.not_told_in):
+    for kept in (*choice.plan.suppress, *choice.told_in, *choice.plan.not_told_in):
         if choice.rejects.exists() and kept.samefile(choice.rejects):
             raise UsageError(f"{kept} is needed itself.", hint="Choose another file for --rejects.")
     rejects = write_rejects(choice.rejects, source.columns, delimiter=delimiter, source=choice.file)
@@ -202,42 +196,6 @@ def _length(source: Origin, choice: InputChoice) -> int | None:
     if choice.file is None or not source.position:
         return None
     return choice.file.stat().st_size
-
-
-def keep(draft: Draft, preview: Preview) -> Path:
-    """Give the draft its name: from here on it is a ledger."""
-    return draft.keep(
-        source=preview.input,
-        columns=list(preview.columns),
-        fingerprint=preview.fingerprint,
-        summary=json.dumps(preview.as_dict()),
-        version=VERSION,
-    )
-
-
-def _require_sendable(preview: Preview, choice: InputChoice) -> None:
-    if preview.bad and not choice.skip_bad:
-        show_mistakes(preview, say)
-        show_warnings(preview, say)
-        raise InputRefused(
-            f"{preview.bad:,} of {many(preview.rows, 'row')} of {preview.input} cannot be sent; nothing was sent.",
-            hint=(
-                f"All of them are in {choice.rejects}. Mend them, or send the others with --skip-bad."
-                if choice.rejects is not None
-                else "Mend them, or send the others with --skip-bad; --rejects FILE writes the bad ones out."
-            ),
-        )
-    if not preview.to_send:
-        raise InputRefused(
-            f"{preview.input} has nobody to send to: of {many(preview.rows, 'row')} none is left.",
-            hint=f"Left out: {left_out(preview)}.",
-        )
-
-
-def _suppressed(files: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
-    for file in files:
-        for key in read_suppressed(file):
-            yield key, f"suppressed by {file.name}"
 
 
 def _read_text(file: Path) -> str:

@@ -5,18 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bulksms.adaxes import AccessToken
+from bulksms import AccessToken, Endpoint
 from bulksms.cli import say
 from bulksms.cli.asking import require_limits
 from bulksms.cli.awake import kept_awake
-from bulksms.cli.endpoint import Endpoint
 from bulksms.cli.preview import show_preview
-from bulksms.cli.reading import InputChoice, keep, read_into, reading_shown, rehearsal_ledger_for
+from bulksms.cli.reading import InputChoice, read_into, reading_shown, rehearsal_ledger_for
 from bulksms.cli.running import RunRequest, RunResult, run_ledger
 from bulksms.config import RunSettings
 from bulksms.ledger.draft import Draft
 from bulksms.ledger.file import remove
 from bulksms.ledger.reader import LedgerReader
+from bulksms.library.plans import keep
 from bulksms.report.summary import Exit
 from bulksms.sandbox import FaultPlan, Journal, Sandbox, compare
 
@@ -45,7 +45,7 @@ def rehearse(choice: InputChoice, settings: RunSettings, values: dict[str, Any])
 
 async def _run(path: Path, settings: RunSettings, *, quiet: bool) -> tuple[RunResult, Journal]:
     async with Sandbox(faults=FaultPlan.preset(), token=TOKEN, keep_entries=False) as sandbox:
-        endpoint = Endpoint(sandbox.url, AccessToken(TOKEN))
+        endpoint = Endpoint.at(sandbox.url, AccessToken(TOKEN))
         request = RunRequest(path, endpoint, settings, "rehearsal", quiet, {"sandbox": True})
         return await run_ledger(request), sandbox.journal
 

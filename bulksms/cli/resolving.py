@@ -10,8 +10,7 @@ from typing import Any
 from bulksms.cli import say
 from bulksms.cli.author import author
 from bulksms.cli.choosing import in_rows, listed
-from bulksms.cli.console import print_json
-from bulksms.cli.result import print_result
+from bulksms.cli.result import print_status
 from bulksms.errors import InputRefused, UsageError
 from bulksms.intake.opening import open_file
 from bulksms.intake.outcomes import OUTCOME_COLUMN, Outcome, OutcomeFile
@@ -50,7 +49,7 @@ def resolve(path: Path, values: dict[str, Any]) -> None:
     say(f"Resolved by hand: {', '.join(f'{count:,} {state}' for state, count in sorted(counts.items()))}.")
     with LedgerReader(path) as reader:
         summary = summarise(reader)
-    print_json(summary.as_json()) if values["as_json"] else print_result(summary)
+    print_status(summary, as_json=values["as_json"])
 
 
 class Resolution:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import STYLES, fitted, print_table
+from bulksms.cli.console import STYLES, fitted, print_json, print_table
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State
 from bulksms.report.next_steps import Step, next_steps
@@ -43,6 +43,14 @@ def print_result(summary: Summary, reasons: list[tuple[State, str | None, int]] 
         click.echo(f"Run {summary.run}: {summary.elapsed_seconds:.1f} s, {speed}.")
     if summary.is_living:
         click.echo("A run is working on it now; `bulksms status --watch` follows it.")
+
+
+def print_status(summary: Summary, *, as_json: bool) -> None:
+    """How a ledger stands, for a person or for machines."""
+    if as_json:
+        print_json(summary.as_json())
+    else:
+        print_result(summary)
 
 
 def say_what_next(result: "RunResult") -> None:

@@ -18,7 +18,6 @@ from bulksms.cli.claiming import require_unclaimed
 from bulksms.cli.endpoint import EndpointOptions, from_environment
 from bulksms.cli.preview import sending, show_lines, show_table
 from bulksms.cli.result import say_next
-from bulksms.cli.running import recovery_in
 from bulksms.cli.sending import (
     begin,
     bound_url,
@@ -27,7 +26,6 @@ from bulksms.cli.sending import (
     kept_settings,
     nothing_to_do,
     request_for,
-    require_names,
     run,
 )
 from bulksms.config import NO_DEADLINE, RunSettings
@@ -35,6 +33,7 @@ from bulksms.errors import LedgerLocked
 from bulksms.ledger import file
 from bulksms.ledger.decisions import Retry
 from bulksms.ledger.reader import LedgerReader, Plan, Standing
+from bulksms.library.runs import recovery_in, require_names
 from bulksms.message import State
 from bulksms.planning import FIRST_EXAMPLES
 from bulksms.report.next_steps import Step

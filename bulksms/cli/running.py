@@ -1,31 +1,18 @@
 """Running: one run on one ledger, with signals, progress, and the result at the end."""
 
 import asyncio
-import json
-import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bulksms.adaxes import Client, ClientSettings
-from bulksms.cli.author import operator
-from bulksms.cli.endpoint import Endpoint
+from bulksms import Endpoint, Hooks, LedgerTrouble, OpenRun, RunSettings, Stop, open_run
 from bulksms.cli.progress import Living, shown
-from bulksms.cli.stopping import Stopping, stopping
-from bulksms.config import RunSettings
-from bulksms.delivery.outcome import VERDICTS, Evidence, Verdict
-from bulksms.delivery.retry import Stop
+from bulksms.cli.stopping import Stopping, heeding_signals
 from bulksms.engine.canary import Ask
-from bulksms.engine.progress import Progress
-from bulksms.engine.run import Run
-from bulksms.errors import LedgerTrouble
 from bulksms.ledger.decisions import Retry
-from bulksms.ledger.file import Recovery
-from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.writer import LedgerWriter, RunRecord, open_for_run
-from bulksms.message import Reason, State
-from bulksms.report.summary import Exit, Summary, summarise
-from bulksms.version import VERSION
+from bulksms.report.summary import Exit, Summary, checked_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +24,7 @@ class RunRequest:
     settings: RunSettings
     confirmed_by: str
     quiet: bool = False
-    extra: dict[str, Any] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
     """More to keep in the ledger's record of the run."""
     after_canary: Ask | None = None
     after_test: Ask | None = None
@@ -61,72 +48,46 @@ class RunResult:
 async def run_ledger(request: RunRequest) -> RunResult:
     """Run until everything is settled, something stops it, or a person does.
 
-    Raises LedgerLocked or LedgerTrouble if the ledger cannot be used, PlanRefused if it has changed since the question.
+    Trouble with the ledger while it runs is an end like others, told in the result before any other. Raises
+    LedgerLocked or LedgerTrouble if the ledger cannot be used at all, PlanRefused if it has changed since the question.
     """
-    settings, endpoint = request.settings, request.endpoint
-    ledger = await open_for_run(request.ledger, recovery_in(settings), _record(request), request.again)
-    client = Client(
-        ClientSettings(
-            endpoint.base_url, settings.workers, settings.timeout, settings.adm_wait, endpoint.ca_file, endpoint.proxy
-        ),
-        endpoint.credentials,
-    )
-    run = Run(ledger, client, settings, after_canary=request.after_canary, after_test=request.after_test)
-    try:
-        # A signal is heeded to the very end: one that comes while the log-out waits must not take the result away.
-        async with stopping(run, request.ledger) as listening:
-            living = Living(request.ledger, ledger.run, await ledger.standing(), run.progress)
-            async with client, shown(living, settings, quiet=request.quiet):
-                await _work(run, ledger, listening)
-            await ledger.close()
-            return await asyncio.to_thread(_result, request, run.progress, listening)
-    finally:
-        await ledger.close()
+    run: OpenRun | None = None
+    stopping = Stopping()
+    hooks = Hooks(on_wish=stopping.wished, after_canary=request.after_canary, after_test=request.after_test)
+    with ExitStack() as to_the_end:
+        try:
+            async with open_run(
+                request.ledger,
+                request.endpoint,
+                request.settings,
+                hooks,
+                confirmed_by=request.confirmed_by,
+                notes=request.notes,
+                again=request.again,
+            ) as run:
+                # Heeded to the very end: a signal that comes while the log-out waits must not take the result away.
+                to_the_end.enter_context(heeding_signals(run, stopping))
+                living = Living(request.ledger, run.number, run.standing, run.progress)
+                async with shown(living, request.settings, quiet=request.quiet):
+                    await run.work()
+        except LedgerTrouble as trouble:
+            if run is None:
+                raise
+            return await asyncio.to_thread(_troubled, request.ledger, run, trouble)
+        return _result(run, stopping)
 
 
-def recovery_in(settings: RunSettings) -> Recovery:
-    """What the evidence table says of messages that a dead run left `sending`."""
-    mode = VERDICTS[Evidence.CRASHED, settings.delivery]
-    return Recovery(State.UNKNOWN if mode is Verdict.UNKNOWN else State.QUEUED, settings.max_attempts)
-
-
-async def _work(run: Run, ledger: LedgerWriter, listening: Stopping) -> None:
-    """The run and its record; trouble with the ledger is an end like others, told in the result before any other."""
-    progress = run.progress
-    try:
-        await run.work()
-        if listening.cancelled:
-            await ledger.withdraw(State.CANCELLED, Reason.CANCELLED)
-        await ledger.end_run(progress.stopped, progress.elapsed, progress.done)
-    except LedgerTrouble as trouble:
-        progress.stopped, progress.why, progress.hint = Stop.LEDGER, str(trouble), trouble.hint
-
-
-def _result(request: RunRequest, progress: Progress, listening: Stopping) -> RunResult:
-    with LedgerReader(request.ledger) as reader:
-        summary = summarise(reader)
-        reader.check_counters()
-    summary = replace(
-        summary,
-        stopped=progress.stopped,
-        elapsed_seconds=progress.elapsed,
-        settled=progress.done,
-    )
-    code = summary.exit_code
-    if code is Exit.INTERRUPTED and not listening.by_interrupt:
+def _result(run: OpenRun, stopping: Stopping) -> RunResult:
+    code = run.summary.exit_code
+    if code is Exit.INTERRUPTED and not stopping.by_interrupt:
         code = Exit.TERMINATED
-    return RunResult(summary, code, progress.why or listening.said, progress.hint)
+    return RunResult(run.summary, code, run.progress.why or stopping.said, run.progress.hint)
 
 
-def _record(request: RunRequest) -> RunRecord:
-    user, host = operator()
-    settings = {**request.settings.as_dict(), "account": request.endpoint.account, **(request.extra or {})}
-    return RunRecord(
-        url=request.endpoint.base_url,
-        version=VERSION,
-        user=user,
-        host=host,
-        process=os.getpid(),
-        settings=json.dumps(settings),
-        confirmed_by=request.confirmed_by,
+def _troubled(ledger: Path, run: OpenRun, trouble: LedgerTrouble) -> RunResult:
+    """How the ledger stands although the end of the run is not in it."""
+    progress = run.progress
+    summary = replace(
+        checked_status(ledger), stopped=Stop.LEDGER, elapsed_seconds=progress.elapsed, settled=progress.done
     )
+    return RunResult(summary, summary.exit_code, str(trouble), trouble.hint)

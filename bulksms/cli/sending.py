@@ -9,17 +9,17 @@ from typing import Any
 
 import click
 
+from bulksms.adaxes import Endpoint
 from bulksms.claims import Claim
 from bulksms.cli import logs, say
 from bulksms.cli.asking import confirm, confirm_after_canary, confirm_after_test, require_limits
 from bulksms.cli.awake import kept_awake
 from bulksms.cli.claiming import claim, claim_of, require_unclaimed
 from bulksms.cli.console import on_terminal, print_json, unbroken_pipe
-from bulksms.cli.endpoint import Endpoint, EndpointOptions, from_environment
+from bulksms.cli.endpoint import EndpointOptions, from_environment
 from bulksms.cli.preview import echo, print_preview_json, show_left, show_preview
 from bulksms.cli.reading import (
     InputChoice,
-    keep,
     ledger_for,
     new_ledger_for,
     read_into,
@@ -27,7 +27,7 @@ from bulksms.cli.reading import (
     require_no_input_options,
 )
 from bulksms.cli.rehearsal import rehearse
-from bulksms.cli.result import print_result, say_what_next
+from bulksms.cli.result import print_result, print_status, say_what_next
 from bulksms.cli.running import RunRequest, RunResult, run_ledger
 from bulksms.cli.setting import file_read, on_command_line
 from bulksms.config import RunSettings
@@ -35,9 +35,11 @@ from bulksms.errors import BulksmsError, PlanRefused, UsageError
 from bulksms.ledger.draft import Draft
 from bulksms.ledger.file import is_ledger, remove
 from bulksms.ledger.reader import LedgerReader, Plan, Run, Standing
+from bulksms.library.plans import keep
+from bulksms.library.runs import last_settings, require_bound, require_names
 from bulksms.message import State
 from bulksms.planning import Preview
-from bulksms.report.summary import summarise
+from bulksms.report.summary import status
 
 STALE_AFTER = 3_600.0
 """Seconds since the last attempt after which a person is asked again before a run goes on."""
@@ -52,7 +54,7 @@ def send(source: str | None, values: dict[str, Any]) -> int:
     if values["dry_run"]:
         return _dry_run(choice, values)
     if values["sandbox"]:
-        return _finish(rehearse(choice, _settings({}, values), values), values)
+        return _finish(rehearse(choice, _changed(None, values), values), values)
     endpoint_options = EndpointOptions.of(values)
     url = endpoint_options.url_or(None)
     path = new_ledger_for(choice, values["ledger"]) if values["new"] else ledger_for(choice, values["ledger"])
@@ -60,7 +62,7 @@ def send(source: str | None, values: dict[str, Any]) -> int:
         return _send_again(path, choice, values)
     with Draft(path) as draft:
         preview = read_into(draft, choice, reading_shown(quiet=values["quiet"]))
-        settings = _settings({}, values)
+        settings = _changed(None, values)
         _show(preview, url, settings, values)
         require_limits(
             preview.to_send, preview.fingerprint, max_recipients=values["max_recipients"], expect=values["expect"]
@@ -86,9 +88,8 @@ def resume(path: Path, values: dict[str, Any]) -> int:
 def nothing_to_do(path: Path, values: dict[str, Any], sentence: str) -> int:
     """Say so and how the ledger stands; the exit code."""
     say(sentence)
-    with LedgerReader(path) as reader:
-        summary = summarise(reader)
-    print_json(summary.as_json()) if values["as_json"] else print_result(summary)
+    summary = status(path)
+    print_status(summary, as_json=values["as_json"])
     # Why the last run stopped says nothing any more: a script that repeats this until it succeeds has to end.
     return replace(summary, stopped=None).exit_code
 
@@ -107,7 +108,7 @@ def begin(values: dict[str, Any]) -> None:
 
 def _dry_run(choice: InputChoice, values: dict[str, Any]) -> int:
     url = None if values["url"] is None else EndpointOptions.of(values).url_or(None)
-    settings = _settings({}, values)
+    settings = _changed(None, values)
 
     def print_json_preview(preview: Preview) -> None:
         print_preview_json(preview, url, workers=settings.workers, rate=settings.rate)
@@ -201,29 +202,17 @@ def bound_url(path: Path, plan: Plan, runs: Sequence[Run], options: EndpointOpti
             hint="Rehearse again with `bulksms send INPUT --sandbox`, or send the input for real.",
         )
     url = options.url_or(plan.url)
-    if plan.url is not None and url != plan.url:
-        raise PlanRefused(
-            f"{path} is bound to {plan.url}, not to {url}. Nothing was sent.",
-            hint="Leave --url, BULKSMS_URL and url in a file of settings out to go on there.",
-        )
+    try:
+        require_bound(path, plan, url)
+    except PlanRefused as refused:
+        hint = "Leave --url, BULKSMS_URL and url in a file of settings out to go on there."
+        raise PlanRefused(str(refused), hint=hint) from None
     return url
 
 
 def kept_settings(plan: Plan, runs: Sequence[Run], values: dict[str, Any]) -> RunSettings:
     """What the last run was started with, unless a flag says otherwise."""
-    kept = runs[-1].settings if runs else plan.settings
-    if plan.deadline is not None and (kept.get("deadline") or {}).get("at") is None:
-        kept = {**kept, "deadline": {"at": plan.deadline}}  # what the first request made of a duration
-    return _settings(kept, values)
-
-
-def require_names(path: Path, plan: Plan) -> None:
-    """Raises PlanRefused if the ledger does not know any more whom to send what."""
-    if plan.purged_at is not None:
-        raise PlanRefused(
-            f"The names and texts of {path} were removed on {plan.purged_at[:10]}; nothing can be sent from it.",
-            hint=f"`bulksms status {path}` shows what is kept; send the input anew to send again.",
-        )
+    return _changed(last_settings(plan, runs), values)
 
 
 def claim_on(path: Path, url: str) -> Claim:
@@ -285,11 +274,11 @@ def _show(preview: Preview, url: str, settings: RunSettings, values: dict[str, A
         show_preview(preview, say, settings, url)
 
 
-def _settings(kept: dict[str, Any], values: dict[str, Any]) -> RunSettings:
+def _changed(kept: RunSettings | None, values: dict[str, Any]) -> RunSettings:
     """What is kept of an earlier run holds whole, against environment and file too; only a flag changes it."""
-    said = {name: value for name, value in values.items() if on_command_line(name)} if kept else values
+    said = values if kept is None else {name: value for name, value in values.items() if on_command_line(name)}
     flags = {"adapt": False if said.get("no_adapt") else None, "keep_going": said.get("keep_going") or None}
-    return RunSettings().changed(kept).changed({**said, **flags})
+    return (kept or RunSettings()).changed({**said, **flags})
 
 
 def is_limited(values: dict[str, Any]) -> bool:

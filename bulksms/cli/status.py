@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from bulksms.cli.console import fitted, print_json
+from bulksms.cli.console import fitted
 from bulksms.cli.options import FILE
-from bulksms.cli.result import print_result
+from bulksms.cli.result import print_status
 from bulksms.ledger.reader import LedgerReader
 from bulksms.report.decisions import as_lines
 from bulksms.report.summary import summarise
@@ -26,9 +26,7 @@ def command(ledger: Path, watch: bool, as_json: bool) -> None:
             return
     with LedgerReader(ledger) as reader:
         summary, decisions = summarise(reader), reader.decisions()
-    if as_json:
-        print_json(summary.as_json())
-    else:
-        print_result(summary)
+    print_status(summary, as_json=as_json)
+    if not as_json:
         for line in as_lines(decisions):
             click.echo(fitted(line, sys.stdout))

@@ -6,46 +6,35 @@ down. No signal is needed: `bulksms stop` and `cancel` work on every platform.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from bulksms import OpenRun, Wish
 from bulksms.cli import say
-from bulksms.engine.run import Run
-from bulksms.ledger import control
-from bulksms.ledger.control import Wish
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 """What asks a run to drain: Ctrl-C, TERM, the closed terminal (POSIX), Ctrl-Break (Windows)."""
-LOOK_EVERY = 0.3
-"""Seconds between two looks for a wish from another shell."""
 
 
 @dataclass(slots=True)
 class Stopping:
-    """What came: signals in their order, and the wish of another shell."""
+    """What came: signals in their order, and the wish of another shell, which counts as TERM."""
 
-    run: Run
     signals: list[int] = field(default_factory=list)
     wish: Wish | None = None
     """What another shell asked for, if one did; a wish to cancel stands."""
 
-    def signalled(self, number: int) -> None:
-        """A signal, or a wish that does the same; too late for a run that is over."""
-        if self.run.is_over:
-            return
+    def wished(self, wish: Wish) -> None:
+        """Another shell wants the run to stop."""
+        self.wish = Wish.CANCEL if self.cancelled else wish
+        self.came(signal.SIGTERM)
+
+    def came(self, number: int) -> None:
+        """Somebody wants the run to stop; said once."""
         self.signals.append(number)
-        self.run.stop(now=len(self.signals) > 1)
         if len(self.signals) == 1:
             say("Stopping: nothing new begins, answers in flight are awaited. Once more breaks those off too.")
-
-    def wished(self, wish: Wish) -> None:
-        """A wish from another shell; it counts as TERM."""
-        self.wish = Wish.CANCEL if self.cancelled else wish
-        self.signalled(signal.SIGTERM)
-        if wish is Wish.STOP_NOW:
-            self.run.stop(now=True)
 
     @property
     def cancelled(self) -> bool:
@@ -65,41 +54,23 @@ class Stopping:
         return not self.signals or self.signals[0] == signal.SIGINT
 
 
-@asynccontextmanager
-async def stopping(run: Run, ledger: Path) -> AsyncIterator[Stopping]:
-    """Listen for signals and wishes while the block lives."""
-    listening = Stopping(run)
-    await asyncio.to_thread(control.forget, ledger)
-    looking = asyncio.create_task(_look(listening, ledger))
-    try:
-        with _signals(listening):
-            yield listening
-    finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
-        await asyncio.to_thread(control.forget, ledger)
-
-
-async def _look(listening: Stopping, ledger: Path) -> None:
-    while True:
-        await asyncio.sleep(LOOK_EVERY)
-        wish = await asyncio.to_thread(control.wished, ledger)
-        if wish is not None:
-            listening.wished(wish)
-            await asyncio.to_thread(control.forget, ledger)
-
-
 @contextmanager
-def _signals(listening: Stopping) -> Iterator[None]:
+def heeding_signals(run: OpenRun, stopping: Stopping) -> Iterator[None]:
     """Plain handlers, because they are what every platform has; the loop is told from them in its own thread.
 
-    A signal that was to be ignored when the program began stays ignored: `nohup` outlives its terminal.
+    A signal that was to be ignored when the program began stays ignored: `nohup` outlives its terminal. One that comes
+    when the run is over is too late.
     """
     loop = asyncio.get_running_loop()
 
+    def signalled(number: int) -> None:
+        if run.is_over:
+            return
+        stopping.came(number)
+        run.stop(now=len(stopping.signals) > 1)
+
     def handle(number: int, _: object) -> None:
-        loop.call_soon_threadsafe(listening.signalled, number)
+        loop.call_soon_threadsafe(signalled, number)
 
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     earlier = {number: signal.signal(number, handle) for number in heeded}

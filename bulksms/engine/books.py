@@ -19,7 +19,7 @@ from bulksms.ledger.writer import LedgerWriter, Settlement
 from bulksms.log import log, named, tells_messages
 from bulksms.message import Message, State
 
-OnSettled = Callable[[Message, Attempt, State], None]
+OnSettled = Callable[[Message, Attempt, Decision], None]
 
 
 class Books:
@@ -132,6 +132,6 @@ class Books:
             )
         if self._on_settled is not None:
             try:
-                self._on_settled(message, attempt, decision.state)
+                self._on_settled(message, attempt, decision)
             except Exception:  # noqa: BLE001 - a caller's hook must not lose evidence
                 log.exception("hook failed", row=message.row, **named(message.recipient))

@@ -5,6 +5,7 @@ or an object a message. The way that each message takes is in `way`.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -35,12 +36,14 @@ WINDOW = 4
 SMALLEST_WINDOW = 256
 OPERATIONS = 9
 """Slow operations that may be under way for each worker: with the requests in flight that is ten."""
+Room = Callable[[], Awaitable[None]]
 
 
 class Run:
     """One run on one ledger: `await run.work()`; `stop` drains it, from the same event loop.
 
-    `on_settled` is called with each message that was settled; what it raises is logged and changes nothing.
+    `on_settled` is called with each message that was settled; what it raises is logged and changes nothing. `room` is
+    awaited before the next message is taken up: whoever is told of them may hold the run back.
     `after_canary` and `after_test` are asked whether to go on once the canary, or the test message, was accepted; a
     question without an answer is cancelled when the run stops.
     """
@@ -52,12 +55,14 @@ class Run:
         settings: RunSettings,
         *,
         on_settled: OnSettled | None = None,
+        room: Room | None = None,
         after_canary: Ask | None = None,
         after_test: Ask | None = None,
     ) -> None:
         self.progress = Progress()
         self._ledger = ledger
         self._settings = settings
+        self._room = room
         self._books = Books(ledger, _breakers(settings), self.progress, on_settled)
         self._line = Line(_traffic(settings), self.progress)
         self._canary = Canary(self._books, self._line, self.progress, after_canary)
@@ -190,6 +195,8 @@ class Run:
 
     async def _claim(self) -> Message | None:
         await self._poller.room()
+        if self._room is not None:
+            await self._room()
         return None if self._line.is_closed else await self._queued.next()
 
     async def _deliver(self, message: Message) -> Decision:

@@ -6,6 +6,7 @@ Law: what is wrong with a row is a value, not an exception; only what is wrong w
 from bulksms.intake.checking import RowChecker
 from bulksms.intake.finding import CODES, Code, Finding, Severity
 from bulksms.intake.options import Format, InputOptions, Match
+from bulksms.intake.own_rows import OwnRows
 from bulksms.intake.rejects import RejectsWriter, write_rejects
 from bulksms.intake.row import BadRow, Row
 from bulksms.intake.source import Input, open_input
@@ -20,6 +21,7 @@ __all__ = [
     "Input",
     "InputOptions",
     "Match",
+    "OwnRows",
     "RejectsWriter",
     "Row",
     "RowChecker",

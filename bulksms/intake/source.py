@@ -114,7 +114,7 @@ class Input:
         self.close()
 
 
-def open_input(source: Path | BinaryIO, options: InputOptions, *, name: str | None = None) -> Input:
+def open_input(source: Path | BinaryIO, options: InputOptions | None = None, *, name: str | None = None) -> Input:
     """Open a file, or read one that is open, up to its header. `name` is what it is called in messages.
 
     Raises:
@@ -122,6 +122,7 @@ def open_input(source: Path | BinaryIO, options: InputOptions, *, name: str | No
         UsageError: the options contradict each other or the format.
 
     """
+    options = options or InputOptions()
     if not isinstance(source, Path):
         form = options.format or _by_suffix(source)
         check_options(options, form)

@@ -124,3 +124,16 @@ def summarise(reader: LedgerReader) -> Summary:
         settled=last.settled if last else None,
         is_living=standing.is_living,
     )
+
+
+def status(ledger: Path) -> Summary:
+    """How a ledger stands, also beside a living run. Raises LedgerTrouble if it cannot be read."""
+    with LedgerReader(ledger) as reader:
+        return summarise(reader)
+
+
+def checked_status(ledger: Path) -> Summary:
+    """How a ledger stands after a run, with its counters held against its rows. Raises LedgerTrouble if they differ."""
+    with LedgerReader(ledger) as reader:
+        reader.check_counters()
+        return summarise(reader)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from bulksms.adaxes import AccessToken, Account
-from bulksms.cli.endpoint import Endpoint, find_credentials
+from bulksms.adaxes import AccessToken, Account, Endpoint
+from bulksms.cli.endpoint import find_credentials
 from bulksms.cli.secret import Files
 from bulksms.errors import UsageError
 from bulksms.ledger.reader import LedgerReader

@@ -1,11 +1,8 @@
 """Follow-ups and people left out, as an operator asks for them; and what the preview tells machines."""
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
-
-from bulksms.cli.preview import print_preview_json
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Desk
@@ -117,13 +114,11 @@ def test_a_ledger_is_shown_before_it_is_sent(desk: "Desk") -> None:
     assert f"fingerprint   {fingerprint}" in said.err
 
 
-def test_the_documented_members_of_the_preview_are_those_that_machines_get(desk: "Desk") -> None:
+def test_the_preview_tells_machines_of_mistakes_and_warnings(desk: "Desk") -> None:
     desk.write("people.csv", f"guid,text\n{GUID},“Hello”\n{GUID},Other\njsmith,Bad\n")
     told = desk("send", "people.csv", "--dry-run", "--json", "--workers", "2", "--rate", "1/s").json
-    documented = set(re.findall(r"`([a-z_]+)`", print_preview_json.__doc__ or ""))
     finding = set(told["mistakes"][0])
     group = told["warnings"]["W204"]
-    assert documented == set(told) | set(told["examples"][0]) | set(group) | finding
     assert (told["mistaken"], told["bad_rows"], told["to_send"]) == (1, 1, 2)
     assert (told["mistakes"][0]["code"], told["mistakes"][0]["row"]) == ("E101", 4)
     assert (group["name"], group["count"], set(group["first"][0])) == ("needs-ucs2", 1, finding)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bulksms.attempt import Attempt
+    from bulksms.delivery.retry import Decision
     from bulksms.message import Message
     from tests.engine.conftest import Crowd
 
@@ -73,8 +74,8 @@ async def test_a_server_that_takes_its_time_is_asked_as_the_header_says(crowd: "
 async def test_a_slow_operation_does_not_occupy_a_worker(crowd: "Crowd") -> None:
     settled: list[str] = []
 
-    def note(message: "Message", _: "Attempt", state: State) -> None:
-        if state is not State.PROCESSING:
+    def note(message: "Message", _: "Attempt", decision: "Decision") -> None:
+        if decision.state is not State.PROCESSING:
             settled.append(message.recipient)
 
     people = ["CN=slow,DC=x", *(f"CN={number},DC=x" for number in range(30))]
@@ -169,8 +170,8 @@ async def test_polls_that_meet_trouble_are_repeated(crowd: "Crowd") -> None:
 async def test_a_poll_that_hangs_keeps_no_other_back(crowd: "Crowd") -> None:
     settled: list[int] = []
 
-    def note(message: "Message", _: "Attempt", state: State) -> None:
-        if state is not State.PROCESSING:
+    def note(message: "Message", _: "Attempt", decision: "Decision") -> None:
+        if decision.state is not State.PROCESSING:
             settled.append(message.number)
 
     ledger = crowd.plan_people(30)
@@ -269,7 +270,7 @@ async def test_operations_under_way_are_bounded(crowd: "Crowd", monkeypatch: pyt
     """Requests in flight plus `processing` stay below ten for each worker, however many are slow."""
     most = 0
 
-    def note(_: "Message", __: "Attempt", ___: State) -> None:
+    def note(_: "Message", __: "Attempt", ___: "Decision") -> None:
         nonlocal most
         most = max(most, run.progress.settled[State.PROCESSING] - run.progress.settled[State.ACCEPTED])
 

@@ -15,6 +15,7 @@ from bulksms.sandbox import Fault, FaultPlan, Journal, Sandbox
 
 if TYPE_CHECKING:
     from bulksms.attempt import Attempt
+    from bulksms.delivery.retry import Decision
     from bulksms.message import Message
     from tests.engine.conftest import Crowd
 
@@ -73,7 +74,7 @@ async def test_no_more_than_the_workers_are_in_flight(workers: int, crowd: "Crow
 async def test_there_is_no_task_for_each_row(crowd: "Crowd") -> None:
     most = 0
 
-    def note(_: "Message", __: "Attempt", ___: State) -> None:
+    def note(_: "Message", __: "Attempt", ___: "Decision") -> None:
         nonlocal most
         most = max(most, len(asyncio.all_tasks()))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from bulksms.attempt import Attempt
+    from bulksms.delivery.retry import Decision
     from bulksms.message import Message
     from bulksms.sandbox.broken import Broken
     from tests.engine.conftest import Crowd
@@ -37,7 +38,7 @@ async def test_what_is_in_flight_and_what_is_processing_stays_below_ten_a_worker
     under_way: list[int] = []
     polls_when_full = 0
 
-    def note(_: "Message", __: "Attempt", ___: State) -> None:
+    def note(_: "Message", __: "Attempt", ___: "Decision") -> None:
         progress = run.progress
         under_way.append(progress.attempts - sum(progress.settled.values()) + progress.settled[State.PROCESSING])
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulksms.cli import preview as shown
-from bulksms.cli.preview import describe, duration, left_out, many, show_mistakes, show_preview, show_warnings
+from bulksms.cli.preview import describe, duration, show_mistakes, show_preview, show_warnings
 from bulksms.config import RunSettings
 from bulksms.forecast import CALL_SECONDS
 from bulksms.intake import Finding
-from bulksms.planning import SHOWN, Example, Preview, estimate
+from bulksms.planning import SHOWN, Example, Preview, estimate, left_out, many
 from bulksms.recipient import EXPORT_GUIDS
 
 
