@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,8 @@ from bulksms.sandbox import Journal, Sandbox
 
 TOKEN = "s3cret-token-4711"
 """What the stand-in server wants to see."""
+EFFECTS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("effects.toml").read_text(encoding="utf-8"))
+"""For each command and option the test that shows its effect; `test_effects` holds it against the commands."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,13 @@ class Desk:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         self.said: list[Said] = []
+        self.called: list[list[str]] = []
 
     def __call__(self, *arguments: str | Path, typed: bytes | None = None) -> Said:
         """Call the program; `typed` is standard input."""
         self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed or b""), encoding="utf-8"))
-        code = run([str(argument) for argument in arguments])
+        self.called.append([str(argument) for argument in arguments])
+        code = run(self.called[-1])
         out, err = self._capsys.readouterr()
         said = Said(code, out, err)
         self.said.append(said)
@@ -167,6 +172,7 @@ def desk(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     serve: Callable[..., Server],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Desk]:
     """A desk with nothing on it; the waits between attempts are milliseconds."""
     monkeypatch.chdir(tmp_path)
@@ -181,6 +187,14 @@ def desk(
     for path in tmp_path.rglob("*"):
         if path.is_file() and not path.name.endswith("token"):
             assert TOKEN.encode() not in path.read_bytes(), path
+    for command, option in _claimed_by(request.node):
+        assert any(call[:1] == [command] and option in call for call in desk.called), f"{command} {option} is not used"
+
+
+def _claimed_by(test: pytest.Function) -> list[tuple[str, str]]:
+    """The commands and options whose effects the test is said to show."""
+    names = {f"{test.path.name}::{name}" for name in (test.name, test.originalname)}
+    return [(command, option) for command, shown in EFFECTS.items() for option, by in shown.items() if by in names]
 
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -193,6 +207,7 @@ def start(desk: Desk) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, program: tuple[str, ...] = ("-m", "bulksms")) -> subprocess.Popen[str]:
+        desk.called.append(list(arguments))
         process = subprocess.Popen(
             [sys.executable, *program, *arguments],
             cwd=desk.folder,
