@@ -12,6 +12,7 @@ from bulksms.cli.console import fitted
 from bulksms.cli.result import quoted
 from bulksms.ledger import control
 from bulksms.ledger.control import Wish
+from bulksms.ledger.lock import is_held
 from bulksms.ledger.reader import LedgerReader, Standing
 
 PATIENCE = 90.0
@@ -33,7 +34,7 @@ def tell_and_await(ledger: Path, wish: Wish) -> bool:
     try:
         say(fitted(told, sys.stderr))
         while time.monotonic() < until:
-            if not standing_of(ledger).is_living:
+            if not is_held(ledger):  # a reader of the ledger itself would keep the run from leaving one file behind
                 control.forget(ledger)  # it may have ended before it heard
                 return True
             time.sleep(LOOK_EVERY)
