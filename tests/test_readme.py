@@ -89,9 +89,9 @@ def test_the_file_of_settings_in_the_readme_is_one_that_is_taken(tmp_path: Path)
 
 
 EXAMPLES = [
-    line.split("#")[0].removeprefix("$ ").strip()
+    line.split("#")[0].removeprefix("$ ").removeprefix("PS> ").strip()
     for line in README.splitlines()
-    if line.startswith(("$ bulksms ", "bulksms "))
+    if line.startswith(("$ bulksms ", "PS> bulksms ", "bulksms "))
 ]
 
 
