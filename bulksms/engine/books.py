@@ -15,7 +15,8 @@ from bulksms.delivery.breaker import Breakers
 from bulksms.delivery.outcome import classify
 from bulksms.delivery.retry import Decision, decide_interrupted
 from bulksms.engine.progress import Progress
-from bulksms.ledger.writer import LedgerWriter, Settlement
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter
 from bulksms.log import log, named, tells_messages
 from bulksms.message import Message, State
 
@@ -45,16 +46,24 @@ class Books:
             await self._ledger.begin(message, began_at)
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True):
-                await self._ledger.flush()
+                await self.written()
             self.never_left(message)
             raise
 
-    def settle(self, message: Message, attempt: Attempt, decision: Decision) -> tuple[Decision, asyncio.Future[None]]:
-        """Write the outcome down; the decision as the breakers see it, and when it is on disk."""
+    def settle(self, message: Message, attempt: Attempt, decision: Decision) -> Decision:
+        """Write the outcome down; the decision as the breakers see it.
+
+        It is on disk when the next `begin` returns: whoever settles one message and begins another waits once.
+        """
         reviewed = self._breakers.review(message, attempt, decision)
         if reviewed.held:
             self._held.append((message, attempt, decision))
-        return reviewed, self._write(message, attempt, reviewed)
+        self._write(message, attempt, reviewed)
+        return reviewed
+
+    async def written(self) -> None:
+        """Everything that was written down so far is on disk when this returns. Raises LedgerTrouble."""
+        await self._ledger.flush()
 
     def settle_operation(self, message: Message, attempt: Attempt, decision: Decision) -> Decision:
         """Write down what a slow send came to."""
@@ -96,9 +105,7 @@ class Books:
         if awaited is not None and not awaited.done():
             awaited.set_result(state)
 
-    def _write(
-        self, message: Message, attempt: Attempt, decision: Decision, *, was: State = State.SENDING
-    ) -> asyncio.Future[None]:
+    def _write(self, message: Message, attempt: Attempt, decision: Decision, *, was: State = State.SENDING) -> None:
         message.doubt = decision.doubt
         is_attempt = was is State.SENDING
         if is_attempt and not decision.uses_try:
@@ -107,7 +114,7 @@ class Books:
             self._progress.complaints.hear(attempt, message.recipient)
         evidence = decision.evidence.value if is_attempt else None
         settlement = Settlement(decision.state, decision.reason, decision.doubt, was, evidence)
-        written = self._ledger.settle(message, attempt, settlement)
+        self._ledger.settle(message, attempt, settlement)
         if decision.state is not State.QUEUED:
             if was is State.PROCESSING:
                 self._progress.settled[was] -= 1
@@ -115,7 +122,6 @@ class Books:
             if self._awaited and decision.state is not State.PROCESSING:
                 self._answer(message, decision.state)
             self._tell(message, attempt, decision)
-        return written
 
     def _tell(self, message: Message, attempt: Attempt, decision: Decision) -> None:
         """Tell the log and the caller of a settled message."""

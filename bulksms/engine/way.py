@@ -120,14 +120,14 @@ class Way:
         """Write down what became of the message, and draw for the whole run what follows from it."""
         if turn.alone and decision.again:
             decision = decision.back_to_the_end()
-        reviewed, written = self._books.settle(message, attempt, decision)
+        reviewed = self._books.settle(message, attempt, decision)
         self.follow(reviewed, attempt)
         self.heed(self._line.answered(message, attempt, reviewed, turn), attempt)
         for released in self._books.release():
             self.follow(released)
         if reviewed.state is State.PROCESSING:
             message.operation_id = attempt.operation_id
-            await written
+            await self._books.written()
             self._poller.watch(message)
         return await self._tokens.renewed(message, reviewed) if reviewed.log_in else reviewed
 

@@ -6,13 +6,11 @@ its next one. After a failed write nothing is written any more: every waiter is 
 """
 
 import asyncio
-import json
 import sqlite3
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -22,6 +20,7 @@ from bulksms.ledger import commit, decisions, file
 from bulksms.ledger.lock import RunLock
 from bulksms.ledger.reader import Standing, read_standing
 from bulksms.ledger.schema import MAY_HAVE_SENT_TWICE, timestamp
+from bulksms.ledger.settlement import Row, Settlement, rows_of
 from bulksms.message import MOVES, Message, Reason, State
 
 Answer = TypeVar("Answer")
@@ -44,28 +43,36 @@ _END_TEST = "UPDATE test_message SET ended_at = ?, http_status = ?, evidence = ?
 _END_RUN = "UPDATE run SET ended_at = ?, stopped = ?, elapsed_seconds = ?, settled = ? WHERE number = ?"
 
 
-class Settlement(NamedTuple):
-    """What is written of a message when an attempt, or the last poll for it, has ended.
+class _Settled(NamedTuple):
+    """Something that has ended, as it is written down."""
 
-    `was` is the state that it leaves; `evidence` is what the attempt proved, None if this is not about an attempt.
-    """
-
-    state: State
-    reason: Reason | None = None
-    doubt: Reason | None = None
-    was: State = State.SENDING
-    evidence: str | None = None
+    move: tuple[State, State]
+    row: Row
+    evidence: Row | None
 
 
-class _Ticket(NamedTuple):
-    """Something handed over to the writer: what to write or to run, and who waits for it."""
+class _Beginning(NamedTuple):
+    """An attempt that is about to be made, and who waits to make it."""
 
+    number: int
+    now: float
+    is_first_after_doubt: bool
+    begun: asyncio.Future[None]
+
+
+class _Errand(NamedTuple):
+    """Something to run between two commits, and how to tell who waits for it."""
+
+    run: Callable[[sqlite3.Connection], None]
     tell: Callable[[LedgerTrouble | None], None]
-    changes: Sequence[tuple[str, int]] = ()
-    settlement: tuple[object, ...] | None = None
-    evidence: tuple[object, ...] | None = None
-    beginning: tuple[int, float] | None = None
-    errand: Callable[[sqlite3.Connection], None] | None = None
+
+
+class _Batch(NamedTuple):
+    """What one commit takes, with what runs after it."""
+
+    errands: list[_Errand]
+    beginnings: list[_Beginning]
+    settlements: list[_Settled]
 
 
 class RunRecord(NamedTuple):
@@ -121,9 +128,12 @@ class LedgerWriter:
         self._lock = lock
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._tickets: deque[_Ticket] = deque()
+        self._errands: deque[_Errand] = deque()
+        self._beginnings: deque[_Beginning] = deque()
+        self._settlements: deque[_Settled] = deque()
         self._handed_over = threading.Event()
         self._closing = False
+        self._is_waking = False
         self._broken: LedgerTrouble | None = None
         self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -134,23 +144,29 @@ class LedgerWriter:
         `message` counts this attempt already. `now` is a POSIX time in seconds. The future raises LedgerTrouble if the
         intent is not on disk.
         """
-        changes: list[tuple[str, int]] = [(State.QUEUED, -1), (State.SENDING, 1)]
-        if message.doubt is not None and not message.may_have_sent_twice:
+        future: asyncio.Future[None] = self._loop.create_future()
+        if (trouble := self._trouble) is not None:
+            _tell(future, trouble)
+            return future
+        is_first_after_doubt = message.doubt is not None and not message.may_have_sent_twice
+        if is_first_after_doubt:
             message.may_have_sent_twice = True
-            changes.append((MAY_HAVE_SENT_TWICE, 1))
-        return self._write_down(changes, beginning=(message.number, now))
+        self._beginnings.append(_Beginning(message.number, now, is_first_after_doubt, future))
+        self._wake()
+        return future
 
-    def settle(self, message: Message, attempt: Attempt, settlement: Settlement) -> asyncio.Future[None]:
-        """An attempt has ended, or what it began. The next `begin` waits for it too; the future is for who cannot.
+    def settle(self, message: Message, attempt: Attempt, settlement: Settlement) -> None:
+        """An attempt has ended, or what it began. It is on disk no later than what is begun or asked after it.
 
-        Raises ValueError for a move that the states do not allow.
+        So whoever settles one message and begins the next waits once for both. Raises ValueError for a move that the
+        states do not allow; that the ledger failed is told by the next `begin` or `flush`.
         """
-        state, was = settlement.state, settlement.was
-        if state not in MOVES[was]:
-            raise ValueError(f"no message goes from {was} to {state}")
-        row = _settled_row(message, attempt, settlement)
-        evidence = None if settlement.evidence is None else _evidence_row(message, attempt, settlement, self.run)
-        return self._write_down([(was, -1), (state, 1)], settlement=row, evidence=evidence)
+        if settlement.state not in MOVES[settlement.was]:
+            raise ValueError(f"no message goes from {settlement.was} to {settlement.state}")
+        if self._trouble is None:
+            move = settlement.was, settlement.state
+            self._settlements.append(_Settled(move, *rows_of(message, attempt, settlement, self.run)))
+            self._wake()
 
     def claim(self, state: State, after: int, limit: int, *, again: bool = False) -> asyncio.Future[list[Message]]:
         """The next messages in this state whose number is above `after`, in the plan's order.
@@ -164,12 +180,15 @@ class LedgerWriter:
         """Run something on the writing connection, between two commits, in the writer's thread."""
         future: asyncio.Future[Answer] = self._loop.create_future()
         answers: list[Answer] = []
-        self._hand_over(
-            _Ticket(
-                tell=lambda trouble: _tell(future, trouble, answers),
-                errand=lambda connection: answers.append(ask(connection)),
-            )
+        errand = _Errand(
+            run=lambda connection: answers.append(ask(connection)),
+            tell=lambda trouble: _tell(future, trouble, answers),
         )
+        if (trouble := self._trouble) is not None:
+            errand.tell(trouble)
+        else:
+            self._errands.append(errand)
+            self._handed_over.set()
         return future
 
     async def withdraw(self, state: State, reason: Reason) -> None:
@@ -221,70 +240,64 @@ class LedgerWriter:
         self._handed_over.set()
         await asyncio.to_thread(self._thread.join)
 
-    def _write_down(
-        self,
-        changes: Sequence[tuple[str, int]],
-        *,
-        settlement: tuple[object, ...] | None = None,
-        evidence: tuple[object, ...] | None = None,
-        beginning: tuple[int, float] | None = None,
-    ) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = self._loop.create_future()
-        tell = partial(_tell, future, answers=(None,))
-        self._hand_over(_Ticket(tell, changes, settlement, evidence, beginning))
-        return future
+    @property
+    def _trouble(self) -> LedgerTrouble | None:
+        """Why nothing is taken any more."""
+        return self._broken or (_ended(self.path) if self._closing else None)
 
-    def _hand_over(self, ticket: _Ticket) -> None:
-        trouble = self._broken or (_ended(self.path) if self._closing else None)
-        if trouble is not None:
-            ticket.tell(trouble)
-            return
-        self._tickets.append(ticket)
-        if not self._handed_over.is_set():  # cheaper than to set it again, and the writer clears it before it takes
-            self._handed_over.set()
+    def _wake(self) -> None:
+        """Have the writer take what waits once everybody who is ready now has handed over: that makes fewer commits."""
+        if not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._is_waking = False
+        self._handed_over.set()
 
     def _write(self) -> None:
         """The writer's thread: take everything that waits, write it, wake the waiters."""
         while True:
             self._handed_over.wait()
             self._handed_over.clear()
-            tickets = [self._tickets.popleft() for _ in range(len(self._tickets))]
-            if tickets:
-                self._handle(tickets)
+            batch = self._take()
+            if any(batch):
+                self._handle(batch)
             elif self._closing:
                 break
             if self._closing:
                 self._handed_over.set()
         self._end()
 
-    def _handle(self, tickets: list[_Ticket]) -> None:
+    def _take(self) -> _Batch:
+        """What waits now, the last handed over first: so that whatever it may rest on is taken with it."""
+        errands = _emptied(self._errands)
+        beginnings = _emptied(self._beginnings)
+        return _Batch(errands, beginnings, _emptied(self._settlements))
+
+    def _handle(self, batch: _Batch) -> None:
         try:
             if self._broken is None:
-                self._commit(tickets)
-                for ticket in tickets:
-                    if ticket.errand is not None:
-                        ticket.errand(self._connection)
+                self._commit(batch)
+                for errand in batch.errands:
+                    errand.run(self._connection)
         except Exception as error:  # noqa: BLE001 - whatever failed, the waiters must be told or they wait for ever
             self._broken = file.trouble(self.path, error)
         with suppress(RuntimeError):  # the loop may have been closed under a run that was given up
-            self._loop.call_soon_threadsafe(_tell_all, tickets, self._broken)
+            self._loop.call_soon_threadsafe(_tell_all, batch, self._broken)
 
-    def _commit(self, tickets: list[_Ticket]) -> None:
-        settlements = [ticket.settlement for ticket in tickets if ticket.settlement is not None]
-        evidence = [ticket.evidence for ticket in tickets if ticket.evidence is not None]
-        beginnings = [ticket.beginning for ticket in tickets if ticket.beginning is not None]
+    def _commit(self, batch: _Batch) -> None:
+        settlements = [settled.row for settled in batch.settlements]
+        evidence = [settled.evidence for settled in batch.settlements if settled.evidence is not None]
+        beginnings = [beginning.number for beginning in batch.beginnings]
         if not settlements and not beginnings:
             return
-        tally: Counter[str] = Counter()
-        for ticket in tickets:
-            for name, change in ticket.changes:
-                tally[name] += change
         with file.transaction(self._connection):
             moved = commit.settle(self._connection, settlements)
             commit.add_evidence(self._connection, evidence)
             if beginnings:
-                moved += commit.begin(self._connection, [number for number, _ in beginnings], beginnings[0][1])
-            commit.count(self._connection, tally)
+                moved += commit.begin(self._connection, beginnings, batch.beginnings[0].now)
+            commit.count(self._connection, _tally(batch))
             self._require_moved(moved, len(settlements) + len(beginnings))
 
     def _require_moved(self, moved: int, asked: int) -> None:
@@ -308,57 +321,38 @@ def _ended(path: Path) -> LedgerTrouble:
     return LedgerTrouble(f"The run on the ledger {path.name} has ended.", hint="Open the ledger again for another run.")
 
 
-def _tell(future: asyncio.Future[Answer], trouble: LedgerTrouble | None, answers: Sequence[Answer]) -> None:
+def _tell(future: asyncio.Future[Answer], trouble: LedgerTrouble | None, answers: Sequence[Answer] = ()) -> None:
     if future.done():
         return
     if trouble is None:
         future.set_result(answers[0])
     else:
         future.set_exception(trouble)
-        future.exception()  # marked as seen: not everybody waits for a settlement
+        future.exception()  # marked as seen: whoever waited may have gone
 
 
-def _tell_all(tickets: list[_Ticket], trouble: LedgerTrouble | None) -> None:
-    for ticket in tickets:
-        ticket.tell(trouble)
+def _tell_all(batch: _Batch, trouble: LedgerTrouble | None) -> None:
+    for beginning in batch.beginnings:
+        _tell(beginning.begun, trouble, (None,))
+    for errand in batch.errands:
+        errand.tell(trouble)
 
 
-def _settled_row(message: Message, attempt: Attempt, settlement: Settlement) -> tuple[object, ...]:
-    result = attempt.result
-    ended_at = attempt.began_at + attempt.elapsed
-    final = settlement.state not in (State.QUEUED, State.PROCESSING)
-    return (
-        settlement.state,
-        settlement.reason,
-        message.tries,
-        settlement.doubt,
-        attempt.status,
-        None if result is None else int(result.result_type),
-        attempt.error_code,
-        attempt.error,
-        json.dumps(result.warnings, ensure_ascii=False) if result is not None and result.warnings else None,
-        None if result is None else result.object_dn,
-        attempt.operation_id or message.operation_id,
-        ended_at if final else None,
-        attempt.elapsed * 1000.0 if settlement.was is State.SENDING else None,
-        message.number,
-        settlement.was,
-    )
+def _emptied(waiting: deque[Answer]) -> list[Answer]:
+    """Everything that stands there now; more may be put in meanwhile."""
+    return [waiting.popleft() for _ in range(len(waiting))]
 
 
-def _evidence_row(message: Message, attempt: Attempt, settlement: Settlement, run: int) -> tuple[object, ...]:
-    return (
-        message.number,
-        message.attempts,
-        run,
-        attempt.began_at,
-        attempt.began_at + attempt.elapsed,
-        attempt.headers_sent,
-        attempt.status,
-        settlement.evidence,
-        attempt.error,
-        attempt.elapsed * 1000.0,
-    )
+def _tally(batch: _Batch) -> Counter[str]:
+    """How the counters change by a commit."""
+    tally: Counter[str] = Counter()
+    for (was, state), moved in Counter(settled.move for settled in batch.settlements).items():
+        tally[was] -= moved
+        tally[state] += moved
+    tally[State.QUEUED] -= len(batch.beginnings)
+    tally[State.SENDING] += len(batch.beginnings)
+    tally[MAY_HAVE_SENT_TWICE] += sum(beginning.is_first_after_doubt for beginning in batch.beginnings)
+    return tally
 
 
 def _message(row: tuple[int, int, str, str, int, int, str | None, int, str | None]) -> Message:

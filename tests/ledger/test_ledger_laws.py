@@ -17,7 +17,8 @@ from bulksms.attempt import Attempt
 from bulksms.ledger.lock import is_held, lock_path
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.selection import Selection
-from bulksms.ledger.writer import LedgerWriter, Settlement
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter
 from bulksms.message import MOVES, Message, Reason, State
 
 Running = Callable[..., AbstractAsyncContextManager[LedgerWriter]]
@@ -172,7 +173,8 @@ from itertools import product
 from pathlib import Path
 from bulksms.attempt import Attempt
 from bulksms.ledger.file import Recovery
-from bulksms.ledger.writer import RunRecord, Settlement, open_for_run
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import RunRecord, open_for_run
 from bulksms.message import State
 
 PADDING = "." * 2_000  # the pipe holds a few dozen lines, so that nobody runs far ahead of the reader
@@ -189,7 +191,8 @@ async def work():
             print("left", message.number, PADDING, flush=True)
         settled = Settlement(State.ACCEPTED, evidence="succeeded")
         for message in messages:
-            await ledger.settle(message, Attempt(headers_sent=True, status=200, began_at=1.0), settled)
+            ledger.settle(message, Attempt(headers_sent=True, status=200, began_at=1.0), settled)
+            await ledger.flush()
             print("settled", message.number, PADDING, flush=True)
 
 asyncio.run(work())

@@ -15,7 +15,8 @@ from bulksms.ledger import file
 from bulksms.ledger.file import is_ledger
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.selection import Selection
-from bulksms.ledger.writer import LedgerWriter, Settlement
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter
 from bulksms.message import Message, Reason, State
 
 Running = Callable[..., AbstractAsyncContextManager[LedgerWriter]]
@@ -189,7 +190,8 @@ async def test_status_beside_a_living_run_sees_every_commit(planned: Path, runni
             assert (standing.unfinished, standing.left) == (3, 3)
             assert [line.state for line in reader.lines()] == [State.SENDING, State.SENDING, State.QUEUED]
             attempt = Attempt(True, 200, result=OperationResult(ResultType.SUCCEEDED), began_at=5.0)
-            await ledger.settle(messages[0], attempt, Settlement(State.ACCEPTED, evidence="succeeded"))
+            ledger.settle(messages[0], attempt, Settlement(State.ACCEPTED, evidence="succeeded"))
+            await ledger.flush()
             assert reader.standing().counts[State.ACCEPTED] == 1
             assert [line.state for line in reader.lines(Selection.of(State.ACCEPTED))] == [State.ACCEPTED]
             assert reader.runs()[0].ended_at is None

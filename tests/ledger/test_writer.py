@@ -15,7 +15,8 @@ from bulksms.attempt import ApiError, Attempt, Failure, OperationResult, ResultT
 from bulksms.errors import LedgerTrouble
 from bulksms.ledger.file import Recovery
 from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.writer import LedgerWriter, RunRecord, Settlement, open_for_run
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter, RunRecord, open_for_run
 from bulksms.message import Message, Reason, State
 
 Running = Callable[..., AbstractAsyncContextManager[LedgerWriter]]
@@ -115,10 +116,9 @@ async def test_settlements_are_written_before_beginnings(planned: Path, running:
         first, *_ = await ledger.claim(State.QUEUED, 0, 10)
         await begin(ledger, first)
         with held_up(ledger):
-            settled = ledger.settle(first, BUSY, AGAIN)
+            ledger.settle(first, BUSY, AGAIN)
             again = begin(ledger, first)
         await again
-        assert settled.done()
         with LedgerReader(planned) as reader:
             line = next(reader.lines())
         assert (line.state, line.attempts) == (State.SENDING, 2)
@@ -162,12 +162,14 @@ async def test_an_operation_keeps_its_id_and_the_latency_of_its_send(
     async with running(planned) as ledger:
         first, *_ = await ledger.claim(State.QUEUED, 0, 10)
         await begin(ledger, first)
-        await ledger.settle(first, started, Settlement(State.PROCESSING, evidence="started"))
+        ledger.settle(first, started, Settlement(State.PROCESSING, evidence="started"))
+        await ledger.flush()
         books(planned, 3)
     async with running(planned) as ledger:
         (first,) = await ledger.claim(State.PROCESSING, 0, 10, again=True)
         assert (first.number, first.operation_id, first.attempts) == (1, "op 7", 1)
-        await ledger.settle(first, SUCCEEDED, Settlement(State.ACCEPTED, was=State.PROCESSING))
+        ledger.settle(first, SUCCEEDED, Settlement(State.ACCEPTED, was=State.PROCESSING))
+        await ledger.flush()
     with LedgerReader(planned) as reader:
         line = next(reader.lines())
     assert (line.state, line.operation_id, line.latency_ms, line.finished_at) == ("accepted", "op 7", 500.0, 100.25)
@@ -185,8 +187,8 @@ async def test_what_was_given_back_to_the_queue_is_settled_out_of_it(
         with held_up(ledger):
             ledger.settle(first, BUSY, AGAIN)
             released = Settlement(State.FAILED, Reason.REFUSED_ELSEWHERE, was=State.QUEUED)
-            settled = ledger.settle(first, BUSY, released)
-        await settled
+            ledger.settle(first, BUSY, released)
+        await ledger.flush()
     assert states(planned) == ["failed", "queued", "queued"]
     assert len(all_attempts(planned)) == 1
     books(planned, 3)
@@ -205,7 +207,8 @@ async def test_an_attempt_after_doubt_is_counted_once_as_perhaps_the_second_deli
             await begin(ledger, first)
             assert first.may_have_sent_twice
             assert (await ledger.standing()).may_have_sent_twice == 1
-        await ledger.settle(first, SUCCEEDED, ACCEPTED._replace(doubt=Reason.DOUBTFUL_ANSWER))
+        ledger.settle(first, SUCCEEDED, ACCEPTED._replace(doubt=Reason.DOUBTFUL_ANSWER))
+        await ledger.flush()
     with LedgerReader(planned) as reader:
         assert [line.may_have_sent_twice for line in reader.lines()] == [True, False, False]
         assert reader.standing().may_have_sent_twice == 1
@@ -227,7 +230,8 @@ async def test_claims_come_in_the_plans_order_with_what_earlier_attempts_left(
         assert second == Message(2, 3, "CN=User 2,DC=x", "Text 2")
         await begin(ledger, second)
         second.doubt = Reason.DOUBTFUL_ANSWER
-        await ledger.settle(second, BUSY, AGAIN._replace(doubt=Reason.DOUBTFUL_ANSWER))
+        ledger.settle(second, BUSY, AGAIN._replace(doubt=Reason.DOUBTFUL_ANSWER))
+        await ledger.flush()
         (again,) = await ledger.claim(State.QUEUED, 1, 1)
         assert again == second
 
@@ -244,7 +248,8 @@ async def test_what_is_withdrawn_is_unknown_if_an_earlier_attempt_may_have_been_
         await ledger.withdraw(state, reason)
         books(planned, 3)
         # The answer to what was under way still counts.
-        await ledger.settle(second, SUCCEEDED, ACCEPTED)
+        ledger.settle(second, SUCCEEDED, ACCEPTED)
+        await ledger.flush()
     with LedgerReader(planned) as reader:
         lines = [(line.state, line.reason, line.attempts) for line in reader.lines()]
     assert lines == [
@@ -283,9 +288,9 @@ async def test_an_illegal_move_is_a_mistake_of_the_caller_and_changes_nothing(
 
 async def broken_for_good(ledger: LedgerWriter, message: Message, words: str) -> None:
     """Whatever is asked of a writer that failed once, it says why and writes nothing."""
+    ledger.settle(message, SUCCEEDED, ACCEPTED)  # nobody waits for this one; what comes next tells
     for call in (
         lambda: begin(ledger, message),
-        lambda: ledger.settle(message, SUCCEEDED, ACCEPTED),
         lambda: ledger.claim(State.QUEUED, 0, 1),
         ledger.standing,
         ledger.flush,
@@ -324,7 +329,8 @@ async def test_a_full_disk_breaks_the_writer_for_good_and_the_ledger_opens_again
         endless = Attempt(True, 500, detail="x" * 20_000)
         with held_up(ledger):
             waiters = [begin(ledger, message) for message in messages[10:]]
-            waiters += [ledger.settle(message, endless, AGAIN) for message in messages[:10]]
+            for message in messages[:10]:
+                ledger.settle(message, endless, AGAIN)
         outcomes = await asyncio.gather(*waiters, return_exceptions=True)
         assert {str(outcome) for outcome in outcomes} == {"The disk that holds people.ledger.db is full."}
         await broken_for_good(ledger, messages[0], "is full")
@@ -363,10 +369,10 @@ async def test_a_commit_that_fails_breaks_the_writer_for_good_and_the_ledger_ope
         with monkeypatch.context() as patch:
             patch.setattr(ledger, "_connection", failing)
             with held_up(ledger):
-                waiters = [ledger.settle(messages[0], SUCCEEDED, ACCEPTED)]
-                waiters += [begin(ledger, message) for message in messages[1:]]
+                ledger.settle(messages[0], SUCCEEDED, ACCEPTED)
+                waiters = [begin(ledger, message) for message in messages[1:]]
             outcomes = await asyncio.gather(*waiters, return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [LedgerTrouble] * 3
+        assert [type(outcome) for outcome in outcomes] == [LedgerTrouble] * 2
         assert "disk I/O error" in str(outcomes[0])
         # The disk is well again, but nobody knows what it forgot: still nothing is written.
         await broken_for_good(ledger, messages[1], "disk I/O error")
@@ -423,7 +429,8 @@ async def test_a_waiter_that_is_cancelled_disturbs_nobody(planned: Path, running
         assert [type(outcome) for outcome in outcomes] == [type(None), asyncio.CancelledError, type(None)]
         # The intent of the cancelled one is on disk all the same: it has to be settled as well.
         assert states(planned) == ["sending"] * 3
-        await ledger.settle(messages[1], Attempt(headers_sent=False), Settlement(State.QUEUED, evidence="never_left"))
+        ledger.settle(messages[1], Attempt(headers_sent=False), Settlement(State.QUEUED, evidence="never_left"))
+        await ledger.flush()
     assert states(planned) == ["sending", "queued", "sending"]
     books(planned, 3)
 

@@ -11,7 +11,8 @@ from bulksms.delivery.retry import Stop
 from bulksms.ledger.draft import Draft, DraftRow
 from bulksms.ledger.file import Recovery
 from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.writer import RunRecord, Settlement, open_for_run
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import RunRecord, open_for_run
 from bulksms.message import State
 from bulksms.report.summary import MEANINGS, Exit, Summary, summarise
 
