@@ -1,10 +1,12 @@
 """Attempt: what one request showed. Facts only; what they prove is decided in `delivery`.
 
-Pure: no clock, no file, no network.
+Pure: no clock, no file, no network. There is one for every request: a frozen dataclass takes ten times as long to make,
+and is one more thing for the garbage collector to look at.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+from msgspec import Struct
 
 
 class Failure(StrEnum):
@@ -41,8 +43,7 @@ class ResultType(IntEnum):
     SUSPENDED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class OperationResult:
+class OperationResult(Struct, frozen=True, gc=False):
     """What the server reports of an operation that it completed."""
 
     result_type: ResultType
@@ -51,16 +52,14 @@ class OperationResult:
     object_dn: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ApiError:
+class ApiError(Struct, frozen=True, gc=False):
     """The API's own error object: the sign that Adaxes itself answered, not a proxy or web server before it."""
 
     message: str
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True, gc=False):
     """One request and what came of it.
 
     `headers_sent` is False only if not a single byte of the request can have left this process.

@@ -6,7 +6,7 @@ everything after it.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 import anyio
 import msgspec
+from msgspec.structs import replace
 from yarl import URL
 
 from bulksms.adaxes import wire

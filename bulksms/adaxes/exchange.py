@@ -10,11 +10,11 @@ Laws:
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from msgspec.structs import replace
 from yarl import URL
 
 from bulksms.adaxes import wire

@@ -8,11 +8,13 @@ Source: Adaxes REST API, "Authentication" (steps and error codes); the tear-down
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from bulksms.adaxes import wire
 from bulksms.adaxes.credentials import AccessToken, Account, Credentials, Token

@@ -8,13 +8,13 @@ Sources: Adaxes REST API, "Send SMS", "Operation result", "Error responses", "Ge
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Struct
 
 from bulksms.attempt import ApiError, OperationResult, ResultType
 
@@ -40,8 +40,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True, gc=False):
     """What a body says: at most one of the three, or a `snippet` of anything else."""
 
     result: OperationResult | None = None

@@ -4,7 +4,9 @@ Law: rows that did not go out stay `queued`; trouble that is everybody's is neve
 """
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from bulksms.attempt import Attempt, Failure
 from bulksms.delivery.complaints import Kind, kind_of

@@ -5,8 +5,11 @@ processed goes again only where the delivery mode's row of the evidence table sa
 (uniform between nothing and the exponential bound) and never shorter than the server's `Retry-After`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bulksms.attempt import Attempt
 from bulksms.delivery.brake import is_absent
@@ -42,8 +45,7 @@ class RetryPolicy:
         return chance * min(self.cap, self.base * 2.0 ** min(tries - 1, 32))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """What becomes of a message: the state to write down, and whether and when it goes again.
 
     `wait` is in seconds and None if the message does not go again in this turn. `hold` is how long, in seconds, the
