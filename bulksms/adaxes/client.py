@@ -16,12 +16,14 @@ import aiohttp
 import anyio
 import msgspec
 from msgspec.structs import replace
+from multidict import CIMultiDict
 from yarl import URL
 
 from bulksms.adaxes import wire
 from bulksms.adaxes.credentials import Credentials, Token
-from bulksms.adaxes.exchange import Body, Exchange, is_unauthenticated
+from bulksms.adaxes.exchange import Body, Exchange, body_headers, is_unauthenticated
 from bulksms.adaxes.log_in import LogInProblem, Tokens
+from bulksms.adaxes.patience import Patience
 from bulksms.adaxes.tls import tls_context
 from bulksms.attempt import Attempt
 
@@ -77,9 +79,13 @@ class Client:
         self._tokens = Tokens(credentials, self.request)
         self._session: aiohttp.ClientSession | None = None
         seconds = settings.timeout
+        self._patience = Patience(seconds)
         self._connecting = aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
         """For a request with a body, which sees to the time after connecting itself."""
         self._whole = aiohttp.ClientTimeout(total=seconds, connect=seconds, sock_connect=seconds)
+        self._headers_for: tuple[Token | None, int | None] | None = None
+        self._headers = CIMultiDict[str]()
+        """The headers of the sends, made for this token and this wait."""
         self._send_url = URL(f"{settings.base_url}/api/directoryObjects/sendSms")
 
     def __repr__(self) -> str:
@@ -109,6 +115,7 @@ class Client:
             return
         with anyio.move_on_after(min(_LOG_OUT, self.settings.timeout), shield=True):
             await self._tokens.give_back()
+        self._patience.close()
         with anyio.CancelScope(shield=True):
             await self._session.close()
 
@@ -120,19 +127,17 @@ class Client:
 
     def exchange(self, recipient: str, text: str) -> Exchange:
         """One send that is still to be made, with the token of this moment."""
-        token = self._tokens.current
+        token, server_wait = self._tokens.current, self.server_wait
+        if self._headers_for != (token, server_wait):
+            self._headers_for, self._headers = (token, server_wait), body_headers(token, server_wait)
         return Exchange(
             self.session,
             "POST",
             self._send_url,
             timeout=self._connecting,
             token=token,
-            body=Body(
-                wire.sms_body(recipient, text),
-                token=token,
-                timeout=self.settings.timeout,
-                server_wait=self.server_wait,
-            ),
+            body=Body(wire.sms_body(recipient, text), self._headers, self._patience),
+            server_wait=server_wait,
             secrets=(recipient, text),
         )
 
@@ -208,7 +213,7 @@ class Client:
         """A request to a path below the base URL, still to be made; the path comes encoded, `value` becomes JSON."""
         body, patience = None, self._whole
         if value is not None:
-            body = Body(msgspec.json.encode(value), token=token, timeout=self.settings.timeout)
+            body = Body(msgspec.json.encode(value), body_headers(token), self._patience)
             patience = self._connecting
         url = URL(f"{self.settings.base_url}{path}", encoded=True)
         return Exchange(

@@ -9,17 +9,20 @@ Laws:
 """
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from msgspec.structs import replace
+from multidict import CIMultiDict
 from yarl import URL
 
 from bulksms.adaxes import wire
 from bulksms.adaxes.credentials import Token
 from bulksms.adaxes.failures import NETWORK_ERRORS, failure_of, proxy_words, words_of
+from bulksms.adaxes.patience import Patience
 from bulksms.attempt import Attempt, Failure
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class Exchange:
         "answer",
         "began_at",
         "headers",
+        "server_wait",
         "token",
     )
 
@@ -62,6 +66,7 @@ class Exchange:
         timeout: aiohttp.ClientTimeout,
         token: Token | None,
         body: "Body | None" = None,
+        server_wait: int | None = None,
         secrets: tuple[str, ...] = (),
         limit: int = wire.BODY_LIMIT,
     ) -> None:
@@ -71,6 +76,8 @@ class Exchange:
         self._timeout = timeout
         self.token = token
         self._body = body
+        self.server_wait = server_wait
+        """The seconds of its `Adm-Wait` header, None if it has none."""
         self._secrets = secrets
         self._limit = limit
         self._status: int | None = None
@@ -78,11 +85,6 @@ class Exchange:
         self.began_at = 0.0
         self.answer = b""
         self.headers: Mapping[str, str] = {}
-
-    @property
-    def server_wait(self) -> int | None:
-        """The seconds of its `Adm-Wait` header, None if it has none."""
-        return None if self._body is None else self._body.server_wait
 
     @property
     def headers_sent(self) -> bool:
@@ -111,8 +113,9 @@ class Exchange:
                 self._body.response = response
             try:
                 self.answer = await read_body(response, self._limit)
-            finally:
-                response.release()
+            except BaseException:
+                response.release()  # one that was read to its end has let go of its connection already
+                raise
         except NETWORK_ERRORS as error:
             return self._broken(error)
         finally:
@@ -172,46 +175,72 @@ class Exchange:
         )
 
 
-class Body(aiohttp.BytesPayload):
+class Body(aiohttp.Payload):
     """The request's body, which knows whether it was asked to leave, and ends the exchange when its time is over.
 
-    The token goes with the body's headers, not the session's: those aiohttp shows in clear text to a proxy as well.
+    `headers` are shared by many bodies: aiohttp only reads them. (Its own payloads make theirs anew each time.)
     """
 
-    def __init__(self, value: bytes, *, token: Token | None, timeout: float, server_wait: int | None = None) -> None:
-        super().__init__(value, content_type="application/json")
-        if token is not None:
-            self.headers[AUTHORIZATION] = token.value
-        if server_wait is not None:
-            self.headers[WAIT] = str(server_wait)
-        self.server_wait = server_wait
+    def __init__(self, value: bytes, headers: CIMultiDict[str], patience: Patience) -> None:
         self.sent = False
         self.response: aiohttp.ClientResponse | None = None
-        self._timeout = timeout
-        self._timer: asyncio.TimerHandle | None = None
+        self._content = value
+        self._shared = headers
+        self._patience = patience
+        self._ends_at = math.inf
+        self._transport: asyncio.WriteTransport | None = None
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """What the body brings along; aiohttp adds it to the request's own."""
+        return self._shared
+
+    @property
+    def size(self) -> int:
+        """Bytes, for the header `Content-Length`."""
+        return len(self._content)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text, as aiohttp wants it of every payload."""
+        return self._content.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
         """Called by aiohttp to have the body written; the headers leave with its first bytes."""
         transport = writer.transport
         if transport is not None and not transport.is_closing():  # aiohttp writes nothing to a closing one
             self.sent = True
-            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._end, transport)
-        await super().write_with_length(writer, content_length)
+            self._transport = transport
+            self._ends_at = self._patience.begin(self)
+        await writer.write(self._content)
 
-    def _end(self, transport: asyncio.WriteTransport) -> None:
+    def end(self) -> None:
         """Take the connection away; a body whose chunks are broken would else be awaited for ever by aiohttp."""
-        transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
         if self.response is not None:
             self.response.close()
 
     @property
     def overdue(self) -> bool:
         """Whether the time for the exchange is over."""
-        return self._timer is not None and self._timer.when() <= asyncio.get_running_loop().time()
+        return self._ends_at <= asyncio.get_running_loop().time()
 
     def stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        """The exchange has ended."""
+        self._patience.done(self)
+
+
+def body_headers(token: Token | None, server_wait: int | None = None) -> CIMultiDict[str]:
+    """The headers that go with a body.
+
+    The token goes with the body's headers, not the session's: those aiohttp shows in clear text to a proxy as well.
+    """
+    headers = CIMultiDict({"Content-Type": "application/json"})
+    if token is not None:
+        headers[AUTHORIZATION] = token.value
+    if server_wait is not None:
+        headers[WAIT] = str(server_wait)
+    return headers
 
 
 def is_unauthenticated(attempt: Attempt) -> bool:
@@ -228,7 +257,10 @@ def is_the_apis(attempt: Attempt) -> bool:
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body, or as much of it as is worth reading; the connection of a longer one is not used again."""
     content = response.content
-    body = bytearray(await content.readany())
+    first = await content.readany()
+    if content.at_eof() and len(first) <= limit:
+        return first
+    body = bytearray(first)
     while not content.at_eof():
         if len(body) > limit:
             response.close()

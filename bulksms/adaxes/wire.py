@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from bulksms.attempt import ApiError, OperationResult, ResultType
 
@@ -49,6 +49,22 @@ class Reading(Struct, frozen=True, gc=False):
     snippet: str | None = None
 
 
+class _Plain(Struct, forbid_unknown_fields=True):
+    """A success that has nothing to add: what most answers of most runs are.
+
+    With the documented members only: what stands in others is not read, and might be no JSON.
+    """
+
+    resultType: Literal[0]  # noqa: N815 - the names on the wire
+    exception: None = None
+    innerMessages: Annotated[list[Any], Meta(max_length=0)] | None = None  # noqa: N815 - as above
+    actualObjectDN: str | None = None  # noqa: N815 - as above
+    extraInfo: Any = None  # noqa: N815 - as above
+
+
+_decode_plain = msgspec.json.Decoder(_Plain).decode
+
+
 def sms_body(recipient: str, text: str) -> bytes:
     """The request body of `sendSms`: exactly the two documented members."""
     return _encode({"directoryObject": recipient, "text": text})
@@ -60,6 +76,15 @@ def read_answer(status: int, body: bytes, token: str = "", names: Iterable[str] 
     The token is kept out of everything, `names` (recipient and text) only out of the snippet: the API's own words
     about a recipient belong into that recipient's row.
     """
+    try:
+        plain = _decode_plain(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return read_closely(status, body, token, names)
+    return Reading(OperationResult(ResultType.SUCCEEDED, object_dn=plain.actualObjectDN or None))
+
+
+def read_closely(status: int, body: bytes, token: str = "", names: Iterable[str] = ()) -> Reading:
+    """As `read_answer`, for an answer that may be anything."""
     value = read_json(body)
     if isinstance(value, dict):
         if (result := operation_result(value, token)) is not None:

@@ -294,6 +294,35 @@ async def test_nothing_secret_comes_back_out_of_an_echo(body: str, status: int) 
     assert "Smith" not in repr(attempt)
 
 
+MEMBERS = st.fixed_dictionaries(
+    {"resultType": st.sampled_from([0, 1, 2, "0", "succeeded", False, 0.0, None])},
+    optional={
+        "exception": st.sampled_from([None, "no", {"message": "no"}, {}]),
+        "innerMessages": st.sampled_from([None, [], [{"messageType": 1, "text": "slow"}], "none", [None]]),
+        "actualObjectDN": st.sampled_from([None, "", "CN=a,DC=x", 7]),
+        "extraInfo": st.sampled_from([None, {}, [1, {"a": "ä"}], "\U0001f642"]),
+        "other": st.integers(),
+    },
+)
+
+
+@given(MEMBERS, st.tuples(st.integers(0, 200), st.sampled_from([b"", b"\xff", b"9e999", b",", b"[", b"\xef\xbb\xbf"])))
+@example({"resultType": 0}, (0, b"\xef\xbb\xbf"))
+def test_a_plain_success_reads_as_if_it_was_looked_at_closely(members: object, broken: tuple[int, bytes]) -> None:
+    written = msgspec.json.encode(members)
+    at, what = broken
+    for body in (written, written[:at] + what + written[at:]):
+        assert wire.read_answer(200, body) == wire.read_closely(200, body)
+
+
+@pytest.mark.parametrize("extra", [b'"\xff"', b"9e999", b"{", b'"\\ud800"', b"[" * 5_000 + b"]" * 5_000])
+@pytest.mark.parametrize("name", [b"extraInfo", b"other"])
+def test_a_success_with_something_unreadable_in_it_is_none(name: bytes, extra: bytes) -> None:
+    body = b'{"resultType":0,"' + name + b'":' + extra + b"}"
+    assert wire.read_answer(200, body) == wire.read_closely(200, body)
+    assert wire.read_answer(200, body).result is None
+
+
 @given(st.binary(max_size=300), st.sampled_from([200, 202, 400, 503]))
 @example(b'{"resultType":' + b"9" * 400 + b"}", 200)
 @example(b'"\\ud800"', 202)

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulksms.adaxes import AccessToken, Client, ClientSettings
-from bulksms.adaxes.exchange import Body
+from bulksms.adaxes.exchange import Body, body_headers
+from bulksms.adaxes.patience import Patience
 from bulksms.attempt import Attempt, Failure, ResultType
 
 if TYPE_CHECKING:
@@ -401,7 +402,7 @@ async def test_an_answer_at_the_very_end_of_its_time_is_not_believed(listen: Lis
         exchange = one.exchange(RECIPIENT, TEXT)
         assert exchange._body is not None
         exchange._body.stop_timer = lambda: time.sleep(0.05)  # type: ignore[method-assign]
-        exchange._body._timeout = 0.04
+        one._patience.seconds = 0.04
         attempt = await exchange.run()
     assert (attempt.failure, attempt.status) == (Failure.READ_TIMEOUT, 200)
 
@@ -440,7 +441,7 @@ async def test_a_body_for_a_connection_that_is_closing_never_left(listen: Listen
     peer = await listen(fin_after_reading)
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", peer.port)
     transport.close()
-    body = Body(b"{}", token=None, timeout=5.0)
+    body = Body(b"{}", body_headers(None), Patience(5.0))
     with pytest.raises(aiohttp.ClientConnectionResetError):
         await body.write_with_length(ClosingWriter(None if gone else transport), 2)
     assert not body.sent
