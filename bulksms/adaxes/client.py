@@ -145,10 +145,15 @@ class Client:
         """Send one SMS: one request, whatever comes of it. Raises nothing but cancellation."""
         return await self.exchange(recipient, text).run()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a usable token now, so that `ready` has nothing to do."""
+        return self._tokens.is_ready
+
     async def ready(self) -> LogInProblem | None:
         """Have a usable token: log in if there is none yet, or one that is about to expire.
 
-        To be awaited before each send; it costs nothing as long as the token is good. None if all is well.
+        To be awaited before each send, unless `is_ready` says that it is not needed. None if all is well.
         """
         return await self._tokens.ready()
 

@@ -82,9 +82,14 @@ class Tokens:
         """How many log-ins have failed, and the last one's problem."""
         self._one_at_a_time = asyncio.Lock()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a token, and it is not about to expire."""
+        return self._refused is None and self.current is not None and not self.current.ripe
+
     async def ready(self) -> LogInProblem | None:
         """Log in if there is no token yet or it is about to expire; None if all is well."""
-        if self._refused is None and self.current is not None and not self.current.ripe:
+        if self.is_ready:
             return None
         before, (failed, _) = self.current, self._failed
         async with self._one_at_a_time:

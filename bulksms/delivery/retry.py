@@ -127,8 +127,8 @@ def decide(  # noqa: PLR0913 - everything that a decision rests on
     """
     verdict = VERDICTS[evidence, policy.delivery]
     doubt = _doubt_after(attempt, evidence, message)
-    if verdict in _ANSWERED:
-        return Decision(evidence, _ANSWERED[verdict], doubt=doubt)
+    if (answered := _ANSWERED.get(verdict)) is not None:
+        return Decision(evidence, answered, doubt=doubt)
     if verdict is Verdict.FAILED:
         return _given_up(evidence, doubt, _refused_by(attempt))
     if verdict in (Verdict.STOP, Verdict.LOG_IN):

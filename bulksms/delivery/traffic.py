@@ -92,8 +92,8 @@ class Traffic:
         if decision.hold is not None:
             asked = "" if attempt.retry_after is None else "the server asked for it with "
             self._hold(now, decision.hold, f"{asked}status {attempt.status}", notices)
-        if decision.again or decision.given_back or decision.hold is not None:
-            self._require_patience(attempt.retry_after or 0.0, notices)
+        if attempt.retry_after is not None and (decision.again or decision.given_back or decision.hold is not None):
+            self._require_patience(attempt.retry_after, notices)
         if is_absent(attempt, decision.evidence):
             self._absent(now, number, turn, notices)
         elif attempt.status is not None:

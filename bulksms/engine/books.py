@@ -112,7 +112,7 @@ class Books:
             message.tries -= 1
         if decision.state is not State.ACCEPTED and was is not State.QUEUED:
             self._progress.complaints.hear(attempt, message.recipient)
-        evidence = decision.evidence.value if is_attempt else None
+        evidence = str(decision.evidence) if is_attempt else None
         settlement = Settlement(decision.state, decision.reason, decision.doubt, was, evidence)
         self._ledger.settle(message, attempt, settlement)
         if decision.state is not State.QUEUED:

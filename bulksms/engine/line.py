@@ -30,6 +30,7 @@ class Line:
         self._progress = progress
         progress.traffic = traffic
         self._first = (asyncio.Lock(), asyncio.Lock())
+        self._standing = [0, 0]
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
         self._told_of_the_end: list[Callable[[], object]] = []
@@ -52,11 +53,25 @@ class Line:
 
     async def turn(self, *, again: bool) -> Turn:
         """Wait until a request may leave; `again` is a retry. Raises Drained when the run stops."""
+        told: Turn | None = None
+        if not self._standing[again] and not self._closed.is_set():
+            told = self._traffic.ask(time.monotonic(), again=again)
+            if told.go:  # nobody stands there, and there is nothing to wait for
+                return told
+        self._standing[again] += 1
+        try:
+            return await self._stand(told, again=again)
+        finally:
+            self._standing[again] -= 1
+
+    async def _stand(self, told: Turn | None, *, again: bool) -> Turn:
+        """Wait until everybody who came earlier has gone, then for the traffic's word; `told` is what it said last."""
         async with self._first[again]:
             while not self._closed.is_set():
-                turn = self._traffic.ask(time.monotonic(), again=again)
+                turn = told or self._traffic.ask(time.monotonic(), again=again)
                 if turn.go:
                     return turn
+                told = None
                 await self._change(turn.wait)
         raise Drained
 

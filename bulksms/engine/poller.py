@@ -74,6 +74,11 @@ class Poller:
         heapq.heappush(self._due, (first, message.number, _Watched(message, now)))
         self._look()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether fewer operations are under way than may be."""
+        return self._has_room.is_set()
+
     async def room(self) -> None:
         """Wait while as many operations are under way as may be, or until nobody needs room any more."""
         await self._has_room.wait()

@@ -194,7 +194,8 @@ class Run:
             self._stop_for(trouble)
 
     async def _claim(self) -> Message | None:
-        await self._poller.room()
+        if not self._poller.has_room:
+            await self._poller.room()
         if self._room is not None:
             await self._room()
         return None if self._line.is_closed else await self._queued.next()

@@ -25,6 +25,11 @@ class Tokens:
         self._progress = progress
         self._turned_down: dict[int, Token | None] = {}
 
+    @property
+    def are_ready(self) -> bool:
+        """Whether there is a good token now."""
+        return self._client.is_ready
+
     async def ready(self) -> None:
         """Log in if that is needed. Raises Drained if there is no token to be had."""
         tries, until = 0, time.monotonic() + self._patience

@@ -25,9 +25,14 @@ class DeadlineWatch:
         self._progress = progress
         progress.deadline = deadline.at
 
+    @property
+    def is_to_begin(self) -> bool:
+        """Whether the first request has still to make a moment of a duration."""
+        return self._deadline.at is None and self._deadline.after is not None
+
     async def first_request(self) -> None:
         """A request is about to leave: from here on a duration is a moment, kept in the ledger."""
-        if self._deadline.at is not None or self._deadline.after is None:
+        if not self.is_to_begin:
             return
         self._deadline = self._deadline.begun(time.time())
         self._progress.deadline = self._deadline.at

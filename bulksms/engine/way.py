@@ -72,9 +72,11 @@ class Way:
         turn = await self._begin(message)
         exchange = self._client.exchange(message.recipient, message.text)
         attempt = await self._send(message, exchange)
+        evidence = classify(attempt)
+        if evidence is Evidence.UNAUTHENTICATED:
+            self._tokens.turned_down(message, exchange.token)
         decision = self._without_wait(message, attempt, exchange)
         if decision is None:
-            evidence = classify(attempt)
             decision = decide(evidence, attempt, message, self._policy, random.random(), free=turn.free)  # noqa: S311
         return await self._settle(message, attempt, decision, turn)
 
@@ -92,19 +94,18 @@ class Way:
         """Wait for the message's turn, and have a token that is good. Raises Drained when the run stops."""
         # By its tries: what a person has sent again begins afresh, and is no sign of a server in trouble.
         turn = await self._line.turn(again=message.tries > 0)
-        await self._tokens.ready()
-        await self._deadline.first_request()
+        if not self._tokens.are_ready:
+            await self._tokens.ready()
+        if self._deadline.is_to_begin:
+            await self._deadline.first_request()
         return turn
 
     async def _send(self, message: Message, exchange: Exchange) -> Attempt:
         try:
-            attempt = await exchange.run()
+            return await exchange.run()
         except asyncio.CancelledError:
             self._books.interrupted(message, exchange.cancelled())
             raise
-        if classify(attempt) is Evidence.UNAUTHENTICATED:
-            self._tokens.turned_down(message, exchange.token)
-        return attempt
 
     def _without_wait(self, message: Message, attempt: Attempt, exchange: Exchange) -> Decision | None:
         """A server that does not take the header `Adm-Wait` is not asked with it again in this run."""
