@@ -14,7 +14,8 @@ from benchmarks.people import FORMATS, TEXT, write_people
 from benchmarks.processes import Apart, Usage, measuring
 from bulksms.attempt import Attempt, OperationResult, ResultType
 from bulksms.intake import InputOptions, Row, open_input
-from bulksms.ledger.writer import LedgerWriter, Settlement
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter
 from bulksms.message import Message, State
 
 LEDGER, INTAKE = "ledger", "intake"

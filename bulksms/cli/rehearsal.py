@@ -1,12 +1,11 @@
 """Rehearsal: `send --sandbox` sends for real to a stand-in server in this process, and compares the books."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bulksms import AccessToken, Endpoint
-from bulksms.cli import say
+from bulksms.cli import loop, say
 from bulksms.cli.asking import require_limits
 from bulksms.cli.awake import kept_awake
 from bulksms.cli.preview import show_preview
@@ -39,7 +38,7 @@ def rehearse(choice: InputChoice, settings: RunSettings, values: dict[str, Any])
         )
         keep(draft, preview)
     with kept_awake():
-        result, journal = asyncio.run(_run(path, settings, quiet=values["quiet"]))
+        result, journal = loop.run(_run(path, settings, quiet=values["quiet"]))
     return _compared(path, result, journal)
 
 

@@ -1,6 +1,5 @@
 """Sending: what `send` and `resume` do, from the ledger's choice to the exit code."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ import click
 
 from bulksms.adaxes import Endpoint
 from bulksms.claims import Claim
-from bulksms.cli import logs, say
+from bulksms.cli import logs, loop, say
 from bulksms.cli.asking import confirm, confirm_after_canary, confirm_after_test, require_limits
 from bulksms.cli.awake import kept_awake
 from bulksms.cli.claiming import claim, claim_of, require_unclaimed
@@ -251,7 +250,7 @@ def run(request: RunRequest, values: dict[str, Any], *, is_new: bool = False) ->
             remove(request.ledger)
         raise
     with kept_awake():
-        result = asyncio.run(run_ledger(request))
+        result = loop.run(run_ledger(request))
     return _finish(result, values)
 
 

@@ -10,7 +10,8 @@ import pytest
 from bulksms.attempt import ApiError, Attempt
 from bulksms.ledger.lock import RunLock
 from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.writer import LedgerWriter, Settlement
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter
 from bulksms.message import Message, Reason, State
 
 Running = Callable[..., AbstractAsyncContextManager[LedgerWriter]]

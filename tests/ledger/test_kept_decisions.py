@@ -23,7 +23,8 @@ from bulksms.ledger.history import Move
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.selection import Selection
 from bulksms.ledger.verification import verify
-from bulksms.ledger.writer import LedgerWriter, Settlement
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter
 from bulksms.message import REASONS, RETRYABLE, UNFINISHED, Message, Reason, State
 
 Running = Callable[..., AbstractAsyncContextManager[LedgerWriter]]

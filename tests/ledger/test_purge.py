@@ -16,7 +16,8 @@ from bulksms.ledger.draft import Draft, DraftRow
 from bulksms.ledger.purge import purge
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.verification import verify
-from bulksms.ledger.writer import LedgerWriter, RunRecord, Settlement
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter, RunRecord
 from bulksms.message import Message, Reason, State
 
 Running = Callable[..., AbstractAsyncContextManager[LedgerWriter]]

@@ -13,7 +13,8 @@ import pytest
 from bulksms.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
 from bulksms.ledger.draft import Draft, DraftRow
 from bulksms.ledger.file import Recovery
-from bulksms.ledger.writer import LedgerWriter, RunRecord, Settlement, open_for_run
+from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.writer import LedgerWriter, RunRecord, open_for_run
 from bulksms.message import Message, Reason, State
 
 # The browser of the benchmarks is that of the tests. At the end: the installed package comes first.
