@@ -23,6 +23,7 @@ from benchmarks.machine import has_package
 from benchmarks.processes import Usage, measuring
 from benchmarks.program import BULKSMS, run
 from benchmarks.wire import ANSWER, HEADERS, PATH, TOKEN, body, recipient, require_taken, text
+from bulksms.cli.loop import fastest, run_on
 
 FAST = 8_000.0
 """Messages a second of an asynchronous client, about."""
@@ -68,14 +69,8 @@ class Contender:
 
 
 def on_loop(coroutine: Coroutine[Any, Any, Usage], *, fast: bool) -> Usage:
-    """Run it on asyncio's event loop, or on uvloop's."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if fast:
-        import uvloop  # noqa: PLC0415 - only where it is installed
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(coroutine)
+    """Run it on asyncio's event loop, or on uvloop's; the collector is as the commands have it, for everybody."""
+    return run_on(fastest() if fast else None, coroutine)
 
 
 def send_command(job: Job) -> Usage:

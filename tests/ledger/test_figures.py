@@ -31,7 +31,8 @@ async def attempt(ledger: LedgerWriter, message: Message, at: float, seconds: fl
         settlement = Settlement(State.ACCEPTED, evidence="succeeded")
     else:
         settlement = Settlement(State.FAILED, Reason.REFUSED, evidence="refused")
-    await ledger.settle(message, told, settlement)
+    ledger.settle(message, told, settlement)
+    await ledger.flush()
 
 
 async def test_attempts_are_counted_where_they_began_and_where_they_ended(

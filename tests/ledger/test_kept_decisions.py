@@ -22,8 +22,8 @@ from bulksms.ledger.decisions import Author, Retry
 from bulksms.ledger.history import Move
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.selection import Selection
-from bulksms.ledger.verification import verify
 from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.verification import verify
 from bulksms.ledger.writer import LedgerWriter
 from bulksms.message import REASONS, RETRYABLE, UNFINISHED, Message, Reason, State
 
@@ -375,7 +375,8 @@ class Life:
                 decision = decide(evidence, ATTEMPTS[evidence], message, RetryPolicy(max_attempts=2), 0.5)
                 self.delivered[message.number] += evidence in (Evidence.SUCCEEDED, Evidence.SUSPENDED, Evidence.STARTED)
                 settlement = Settlement(decision.state, decision.reason, decision.doubt, evidence=evidence)
-                await ledger.settle(message, ATTEMPTS[evidence], settlement)
+                ledger.settle(message, ATTEMPTS[evidence], settlement)
+                await ledger.flush()
 
     async def _begin(self, ledger: LedgerWriter, message: Message) -> None:
         message.attempts += 1
@@ -391,9 +392,8 @@ class Life:
                     (State.UNKNOWN, message.doubt) if message.doubt and state is State.FAILED else (state, reason)
                 )
                 doubt = why if became is State.UNKNOWN else message.doubt
-                await ledger.settle(
-                    message, ATTEMPTS[Evidence.SUCCEEDED], Settlement(became, why, doubt, State.PROCESSING)
-                )
+                ledger.settle(message, ATTEMPTS[Evidence.SUCCEEDED], Settlement(became, why, doubt, State.PROCESSING))
+                await ledger.flush()
                 if became is not State.ACCEPTED:
                     self.delivered[message.number] -= 1
 

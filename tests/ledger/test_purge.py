@@ -15,8 +15,8 @@ from bulksms.ledger.decisions import Author
 from bulksms.ledger.draft import Draft, DraftRow
 from bulksms.ledger.purge import purge
 from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.verification import verify
 from bulksms.ledger.settlement import Settlement
+from bulksms.ledger.verification import verify
 from bulksms.ledger.writer import LedgerWriter, RunRecord
 from bulksms.message import Message, Reason, State
 
@@ -83,7 +83,7 @@ async def sent(path: Path, running: Running) -> Path:
         await ledger.begin_test(f"CN={SECRET}", 4.0)
         await ledger.end_test(Attempt(True, 400, api_error=ApiError(f"{SECRET}?"), began_at=4.0), "refused")
         for message in await begin_all(ledger):
-            await ledger.settle(message, *settled(message))
+            ledger.settle(message, *settled(message))
         await ledger.end_run(None, 1.0, MANY)
     decisions.resolve(path, {2: State.ACCEPTED}, Author("anna", "server-1", "resolve", f"rang {SECRET}"))
     return path

@@ -110,7 +110,8 @@ async def _attempt(ledger: LedgerWriter, message: Message, answer: Answer, at: f
     values = {"headers_sent": True, "status": 200, "began_at": at, "elapsed": answer.seconds} | answer.attempt
     message.doubt = answer.doubt or message.doubt
     settlement = Settlement(answer.state, answer.reason, message.doubt, evidence=answer.evidence)
-    await ledger.settle(message, Attempt(**values), settlement)
+    ledger.settle(message, Attempt(**values), settlement)
+    await ledger.flush()
 
 
 class Bookkeeper:
