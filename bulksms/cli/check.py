@@ -4,10 +4,15 @@ from typing import Any
 
 import click
 
+from bulksms.cli.headings import HeadedCommand
 from bulksms.cli.options import endpoint_options, setting
 
 
-@click.command("check", epilog="Example: bulksms check 7a4267ce-d354-44e7-8bd6-c681f1284a41 --url https://HOST/restApi")
+@click.command(
+    "check",
+    cls=HeadedCommand,
+    epilog="Example: bulksms check 7a4267ce-d354-44e7-8bd6-c681f1284a41 --url https://HOST/restApi",
+)
 @click.argument("recipient", required=False)
 @endpoint_options
 @setting("--timeout", type=click.FloatRange(0.1, 3600), default=30.0, metavar="S", help="Seconds a step.")

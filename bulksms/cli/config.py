@@ -16,6 +16,7 @@ import click
 
 from bulksms.cli import commands, say
 from bulksms.cli.console import print_json, print_table
+from bulksms.cli.headings import HeadedCommand
 from bulksms.cli.options import FILE, config_option
 from bulksms.cli.secret import Files, Secret, find_secret
 from bulksms.cli.setting import PREFIX, Setting, file_read, in_file, on_command_line, settings_of
@@ -141,7 +142,7 @@ def _credentials(secret: Secret | None) -> str:
 
 
 command = config_option(
-    click.Command(
+    HeadedCommand(
         "config",
         callback=config,
         help=config.__doc__,

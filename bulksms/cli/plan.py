@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bulksms.cli.headings import HeadedCommand
 from bulksms.cli.options import (
     FILE,
     INPUT,
@@ -17,7 +18,11 @@ from bulksms.cli.options import (
 )
 
 
-@click.command("plan", epilog="Example: bulksms plan people.csv --text-file outage.txt --ledger outage.ledger.db")
+@click.command(
+    "plan",
+    cls=HeadedCommand,
+    epilog="Example: bulksms plan people.csv --text-file outage.txt --ledger outage.ledger.db",
+)
 @click.argument("input", type=INPUT, metavar="INPUT", required=False, callback=input_or_instead)
 @click.option("--ledger", type=FILE, metavar="FILE", help="Name of the ledger.  [INPUT.ledger.db here]")
 @input_options

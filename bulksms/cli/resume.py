@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from bulksms.cli.headings import HeadedCommand
 from bulksms.cli.options import FILE, endpoint_options, run_options, setting, talk_options
 
 
-@click.command("resume", epilog="Example: bulksms resume people.ledger.db")
+@click.command("resume", cls=HeadedCommand, epilog="Example: bulksms resume people.ledger.db")
 @click.argument("ledger", type=FILE)
 @click.option("--yes", is_flag=True, help="Continue without a question.")
 @setting("--max-recipients", type=click.IntRange(1), metavar="N", help="Refuse a plan of more.")

@@ -5,10 +5,13 @@ from typing import Any
 
 import click
 
+from bulksms.cli.headings import HeadedCommand
 from bulksms.cli.options import FILE, endpoint_options, rows, run_options, selection, setting, talk_options
 
 
-@click.command("retry", epilog="Example: bulksms retry people.ledger.db --only failed:gave_up,expired")
+@click.command(
+    "retry", cls=HeadedCommand, epilog="Example: bulksms retry people.ledger.db --only failed:gave_up,expired"
+)
 @click.argument("ledger", type=FILE)
 @click.option(
     "--only",

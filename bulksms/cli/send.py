@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from bulksms.cli.headings import HeadedCommand
 from bulksms.cli.options import (
     FILE,
     INPUT,
@@ -17,7 +18,11 @@ from bulksms.cli.options import (
 )
 
 
-@click.command("send", epilog="Example: bulksms send people.csv --text-file outage.txt --url https://HOST/restApi")
+@click.command(
+    "send",
+    cls=HeadedCommand,
+    epilog="Example: bulksms send people.csv --text-file outage.txt --url https://HOST/restApi",
+)
 @click.argument("source", type=INPUT, metavar="INPUT|LEDGER", required=False, callback=input_or_instead)
 @click.option("--dry-run", is_flag=True, help="Do everything but send; no file is left behind.")
 @click.option("--sandbox", is_flag=True, help="Rehearse: send to a stand-in server inside this process.")

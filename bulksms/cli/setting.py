@@ -53,6 +53,12 @@ class Setting(click.Option):
                 return Kind.FILE
         return Kind.TEXT
 
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        """As click has it, without the range: that is said to whoever leaves it, and the default is said already."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """The place where a wrong value stands, which is not always the command line."""
         origin = None if ctx is None else self.origin(ctx)
