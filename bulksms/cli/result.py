@@ -42,7 +42,7 @@ def print_result(summary: Summary, reasons: list[tuple[State, str | None, int]] 
         speed = f"{summary.messages_per_second:,} messages a second"
         click.echo(f"Run {summary.run}: {summary.elapsed_seconds:.1f} s, {speed}.")
     if summary.is_living:
-        click.echo("A run is working on it now; `bulksms status --watch` follows it.")
+        click.echo(f"A run is working on it now; to follow it:\n  bulksms status {quoted(str(summary.ledger))} --watch")
 
 
 def print_status(summary: Summary, *, as_json: bool) -> None:

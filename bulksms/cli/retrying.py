@@ -36,7 +36,8 @@ from bulksms.ledger.reader import LedgerReader, Plan, Standing
 from bulksms.library.runs import recovery_in, require_names
 from bulksms.message import State
 from bulksms.planning import FIRST_EXAMPLES
-from bulksms.report.next_steps import Step
+from bulksms.report.next_steps import next_steps
+from bulksms.report.summary import summarise
 
 
 def retry(path: Path, values: dict[str, Any]) -> int:
@@ -56,9 +57,11 @@ def retry(path: Path, values: dict[str, Any]) -> int:
         choice = choose(reader, values["only"], values["rows"], values["source"])
     _tell_left_alone(choice)
     if not choice.total:
-        if standing.left:
-            say_next([Step(f"{standing.left:,} are still left to send; to continue", ("resume", str(path)))])
-        return nothing_to_do(path, values, f"Nothing is {choice.selection}, so nothing is sent again.")
+        wanted = str(choice.selection).replace(",", " or ")
+        code = nothing_to_do(path, values, f"Nothing is {wanted}, so nothing is sent again.")
+        with LedgerReader(path) as reader:
+            say_next(next_steps(summarise(reader), reader.reasons()))
+        return code
     settings = _without_passed_deadline(settings)
     to_send = choice.total + standing.left
     require_limits(to_send, plan.fingerprint, max_recipients=values["max_recipients"], expect=None)

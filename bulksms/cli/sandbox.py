@@ -1,9 +1,11 @@
 """`bulksms sandbox`: the stand-in server, until Ctrl-C."""
 
+import sys
 from pathlib import Path
 
 import click
 
+from bulksms.cli import say
 from bulksms.cli.options import FILE
 
 
@@ -32,7 +34,9 @@ def command(port: int, latency: float, faults: str | None, seed: int, journal: P
 
     def ready(url: str) -> None:
         click.echo(url)
-        click.echo("The stand-in server listens; its token is `sandbox`. Ctrl-C ends it.", err=True)
+        say("The stand-in server listens; Ctrl-C ends it. To send to it from another shell:")
+        for variable, value in (("BULKSMS_URL", url), ("BULKSMS_TOKEN", "sandbox")):
+            say(f"  $env:{variable} = '{value}'" if sys.platform == "win32" else f"  export {variable}={value}")
 
     try:
         with suppress(KeyboardInterrupt):

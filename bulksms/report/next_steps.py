@@ -1,6 +1,7 @@
 """Next steps: the sensible commands after a run, by how the ledger stands.
 
-Law: nothing is suggested that would send to somebody who may have been told already.
+Laws: nothing is suggested that would send to somebody who may have been told already. While messages are queued there
+is one thing to do, to go on; what became of the others is settled once, when all have been tried.
 """
 
 from collections import Counter
@@ -33,8 +34,12 @@ def next_steps(
     if is_rehearsal:
         return look
     steps = []
-    if left := counts[State.QUEUED] + counts[State.PROCESSING]:
-        steps.append(Step(f"{left:,} are left; to continue", ("resume", ledger)))
+    if counts[State.QUEUED]:
+        left = counts[State.QUEUED] + counts[State.PROCESSING]
+        return [Step(f"{left:,} are left; to continue", ("resume", ledger)), *look]
+    if working := counts[State.PROCESSING]:
+        why = f"The server still works on {working:,}; to ask what became of them, sending nothing"
+        steps.append(Step(why, ("resume", ledger)))
     if again := of_reason[State.FAILED, Reason.GAVE_UP] + counts[State.EXPIRED]:
         steps.append(Step(f"{again:,} gave up or expired, certainly not sent; to send them again", ("retry", ledger)))
     steps += look

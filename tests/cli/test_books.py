@@ -56,10 +56,30 @@ def told(desk: "Desk") -> "Desk":
 FOUND = ["accepted", "failed", "unknown", "awaiting_approval", "accepted", "accepted", "skipped"]
 
 
+def test_status_says_what_to_do_next_and_how_the_last_run_ended(desk: "Desk") -> None:
+    desk.people(3)
+    desk("plan", "people.csv")
+    assert "3 are left; to continue:\n  bulksms resume people.ledger.db\n" in desk("status", "people.ledger.db").err
+    desk.server()
+    desk.write("first.csv", 'directoryObject,text\n"CN=Ann [422],DC=x",Hello\n"CN=Bob,DC=x",Hello\n')
+    desk("send", "first.csv", "--canary", "1", "--yes")
+    said = desk("status", "first.ledger.db")
+    assert "End of run 1: stopped (canary): one of the first, which went alone, was not accepted.\n" in said.out
+    assert "  bulksms resume first.ledger.db\n" in said.err
+    assert desk("status", "first.ledger.db", "--json").err == ""
+
+
+def test_status_of_a_rehearsal_suggests_a_look_only(desk: "Desk") -> None:
+    desk.people(2, mark="[422]")
+    desk("send", "people.csv", "--sandbox", "--yes")
+    commands = [line for line in desk("status", "people.sandbox.db").err.splitlines() if line.startswith("  ")]
+    assert commands == ["  bulksms report people.sandbox.db --only failed"]
+
+
 def test_status_says_how_a_ledger_stands(told: "Desk") -> None:
     said = told("status", "people.ledger.db")
     assert said.code == 0
-    assert said.err == ""
+    assert said.err.startswith("To see who is unknown or failed or awaiting approval:\n  bulksms report ")
     assert "Handed to Adaxes: 3 of 6" in said.out
     assert "7 = 3 accepted + 1 awaiting_approval + 1 failed + 1 unknown + 1 skipped" in said.out
     assert "1 may have been sent twice." in said.out

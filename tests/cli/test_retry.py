@@ -244,10 +244,19 @@ def test_nothing_to_send_again_says_so_and_exits_as_the_ledger_stands(desk: "Des
     desk("send", "people.csv", "--yes")
     said = desk(*RETRY)
     assert said.code == 0
-    assert "Nothing is expired,failed:gave_up, so nothing is sent again." in said.err
+    assert "Nothing is expired or failed:gave_up, so nothing is sent again." in said.err
     assert "2 = 2 accepted" in said.out
     assert json.loads(desk(*RETRY, "--json").out)["counts"]["accepted"] == 2
     assert server.journal.total == 2
+
+
+def test_nothing_to_send_again_names_the_command_for_those_who_were_refused(desk: "Desk") -> None:
+    desk.server()
+    desk.people(2, mark="[422]")
+    desk("send", "people.csv", "--yes")
+    said = desk(*RETRY)
+    assert said.code == 1
+    assert "once that is mended:\n  bulksms retry people.ledger.db --only failed:refused\n" in said.err
 
 
 def test_what_was_never_attempted_is_no_retry_s_business(desk: "Desk") -> None:
@@ -255,7 +264,7 @@ def test_what_was_never_attempted_is_no_retry_s_business(desk: "Desk") -> None:
     desk.people(2)
     desk("plan", "people.csv")
     said = desk(*RETRY)
-    assert "2 are still left to send; to continue:\n  bulksms resume people.ledger.db\n" in said.err
+    assert "2 are left; to continue:\n  bulksms resume people.ledger.db\n" in said.err
     assert server.journal.total == 0
 
 

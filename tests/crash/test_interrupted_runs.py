@@ -108,7 +108,7 @@ def test_a_second_run_on_a_living_ledger_is_refused(stage: "Stage") -> None:
     assert code == 0
     assert json.loads(said)["counts"]["sending"] == WORKERS
     code, said, _ = stage.run(server, "status", "people.ledger.db")
-    assert "A run is working on it now; `bulksms status --watch` follows it." in said
+    assert "A run is working on it now; to follow it:\n  bulksms status " in said
     process.kill()
     process.communicate()
     assert server.journal.total == WORKERS

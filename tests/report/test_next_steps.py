@@ -31,6 +31,10 @@ def suggested(counts: dict[tuple[State, Reason | None], int], *, is_rehearsal: b
     [
         ({(State.ACCEPTED, None): 5}, []),
         ({(State.QUEUED, None): 5}, [("resume", NAME)]),
+        (
+            {(State.QUEUED, None): 5, (State.FAILED, Reason.REFUSED): 1, (State.UNKNOWN, Reason.CRASH): 1},
+            [("resume", NAME), ("report", NAME, "--only", "unknown,failed")],
+        ),
         ({(State.FAILED, Reason.GAVE_UP): 1}, [("retry", NAME), ("report", NAME, "--only", "failed")]),
         ({(State.EXPIRED, Reason.DEADLINE): 1}, [("retry", NAME)]),
         (
