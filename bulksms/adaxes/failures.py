@@ -3,6 +3,7 @@
 Law: the words hold no secret, no recipient and no text, and no more of a URL than its host.
 """
 
+import os
 import ssl
 from collections.abc import Mapping
 
@@ -67,7 +68,13 @@ def words_of(error: BaseException) -> str:
             words = proxy_words(error.status, error.headers)
         case aiohttp.ClientConnectorError():
             cause = error.os_error
-            words = f"{error.host}: {getattr(cause, 'reason', None) or cause.strerror or type(cause).__name__}"
+            words = f"{error.host}: {getattr(cause, 'reason', None) or _system_words(cause) or type(cause).__name__}"
+        case aiohttp.ServerDisconnectedError():
+            words = "the server closed the connection without an answer"
+        case aiohttp.ConnectionTimeoutError():
+            words = "no connection in time"
+        case TimeoutError():
+            words = "no answer in time" if isinstance(error, aiohttp.SocketTimeoutError) else "the time was up"
         case aiohttp.ClientResponseError():
             words = f"not an HTTP answer: {error.message}"
         case aiohttp.ClientPayloadError():
@@ -77,6 +84,12 @@ def words_of(error: BaseException) -> str:
         case _:
             words = type(error).__name__
     return sentence(words)
+
+
+def _system_words(error: OSError) -> str | None:
+    """The operating system's words; asyncio puts the address there, which is said already."""
+    is_asyncio_s = (error.strerror or "").startswith("Connect call failed")
+    return os.strerror(error.errno) if is_asyncio_s and error.errno else error.strerror
 
 
 def proxy_words(status: int, headers: Mapping[str, str] | None) -> str:

@@ -139,25 +139,34 @@ def say(text: str) -> None:
 
 def tell(error: BulksmsError) -> None:
     """What went wrong, in a sentence, and what to do about it."""
-    say(f"error: {error}")
+    _say_fitted(f"error: {error}")
     if error.hint:
-        say(f"hint: {error.hint}")
+        _say_fitted(f"hint: {error.hint}")
+
+
+def _say_fitted(text: str) -> None:
+    from bulksms.cli.console import fitted  # noqa: PLC0415 - the help starts without it
+
+    with suppress(ValueError):  # stderr may be closed
+        say(fitted(text, sys.stderr))
 
 
 def _say_usage(error: click.ClickException) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         say(error.format_message())
         return
-    say(f"error: {_sentence(error)}")
-    say(f"hint: {_usage_hint(error)}")
+    _say_fitted(f"error: {_sentence(error)}")
+    _say_fitted(f"hint: {_usage_hint(error)}")
 
 
 def _sentence(error: click.ClickException) -> str:
-    text = error.format_message().strip()
+    text = (error.message if isinstance(error, click.NoSuchOption) else error.format_message()).strip()
     return text if text.endswith(".") else f"{text}."
 
 
 def _usage_hint(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        return f"Did you mean {error.possibilities[0]}?"
     context = getattr(error, "ctx", None)
     path = context.command_path if isinstance(context, click.Context) else "bulksms"
     return f"`{path} --help` shows what it takes."

@@ -12,7 +12,7 @@ import click
 
 from bulksms import adaxes
 from bulksms.adaxes import Client, Finding, Step
-from bulksms.cli.console import print_json
+from bulksms.cli.console import fitted, print_json
 from bulksms.cli.endpoint import EndpointOptions, from_environment
 from bulksms.cli.looking_up import NUMBER_PROPERTY
 from bulksms.cli.setting import on_command_line
@@ -77,9 +77,9 @@ class _Shown:
             finding = replace(finding, hint="This is what is used of the URL that was given; write it so.")
         self._findings.append(finding)
         if not self._quiet:
-            click.echo(_line(finding))
+            click.echo(fitted(_line(finding), sys.stdout, " " * (_WIDTH + 4)))
             if finding.hint is not None:
-                click.echo(f"  hint: {finding.hint}")
+                click.echo(fitted(f"  hint: {finding.hint}", sys.stdout, "  "))
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for machines."""

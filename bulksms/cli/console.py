@@ -6,6 +6,7 @@ Law: rich is imported only when a person looks at a terminal.
 import errno
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,11 @@ STYLES: Mapping[str, str] = {
     State.EXPIRED: "red",
 }
 """What is told apart at a glance, where there are colours; the words say it as well."""
+
+
+_QUOTED = re.compile(r"`[^`]*`")
+_TIE = "\0"
+"""Stands for a blank at which no line is broken."""
 
 
 def on_terminal() -> bool:
@@ -51,14 +57,31 @@ def print_json(value: dict[str, Any], *, indent: int | None = 2) -> None:
     click.echo(json.dumps(value, ensure_ascii=not is_unicode, indent=indent))
 
 
-def fitted(text: str, stream: TextIO) -> str:
-    """Broken between words where a terminal would break inside one; for anything else as it is."""
+def columns_of(stream: TextIO) -> int | None:
+    """How many characters a line of the terminal takes; None for anything else."""
     if not stream.isatty():
-        return text
+        return None
     with suppress(OSError):
-        width = os.get_terminal_size(stream.fileno()).columns or 80
-        return textwrap.fill(text, max(20, width - 1), break_long_words=False, break_on_hyphens=False)
-    return text
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    return None
+
+
+def fitted(text: str, stream: TextIO, indent: str = "") -> str:
+    """Broken between words where a terminal would break inside one; for anything else as it is.
+
+    What stands in backticks is to be pasted, and stays on one line. Lines after the first begin with `indent`.
+    """
+    columns = columns_of(stream)
+    if columns is None:
+        return text
+    whole = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _TIE), text)
+    lines = (
+        textwrap.fill(
+            line, max(20, columns - 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        for line in whole.split("\n")
+    )
+    return "\n".join(lines).replace(_TIE, " ")
 
 
 def print_table(

@@ -1,6 +1,7 @@
 """`bulksms report`: each message of a ledger, or each run on it."""
 
 import json
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bulksms.cli.console import print_or_write
+from bulksms.cli.console import columns_of, print_or_write
 from bulksms.cli.options import FILE, selection
 from bulksms.cli.result import quoted
 from bulksms.errors import UsageError
@@ -38,11 +39,12 @@ def command(  # noqa: PLR0913, PLR0917 - click's way: an option is an argument
     _require_sense(form, runs=runs, as_json=as_json, chosen=only is not None)
     _require_another_file(output, ledger)
     with LedgerReader(ledger) as reader, reader.one_moment():
-        told = _runs(reader, as_json=as_json) if runs else _messages(reader, form or "table", only)
+        width = columns_of(sys.stdout) if output is None else None
+        told = _runs(reader, as_json=as_json) if runs else _messages(reader, form or "table", only, width)
         print_or_write(told, output)
 
 
-def _messages(reader: LedgerReader, form: str, only: Selection | None) -> Iterable[str]:
+def _messages(reader: LedgerReader, form: str, only: Selection | None, width: int | None) -> Iterable[str]:
     chosen = only or EVERYTHING
     if form == "html":
         from bulksms.report.page import Wanted, as_page  # noqa: PLC0415 - nobody else waits for jinja2
@@ -51,7 +53,7 @@ def _messages(reader: LedgerReader, form: str, only: Selection | None) -> Iterab
     columns, lines = reader.plan().columns, reader.lines(chosen)
     if form == "csv":
         return as_csv(lines, columns)
-    return as_jsonl(lines, columns) if form == "jsonl" else as_table(lines)
+    return as_jsonl(lines, columns) if form == "jsonl" else as_table(lines, width)
 
 
 def _runs(reader: LedgerReader, *, as_json: bool) -> Iterable[str]:

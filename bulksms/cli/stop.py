@@ -1,10 +1,12 @@
 """`bulksms stop`: drain a living run from another shell."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from bulksms.cli import say
+from bulksms.cli.console import fitted
 from bulksms.cli.options import FILE
 from bulksms.cli.result import say_next
 from bulksms.cli.waiting import standing_of, tell_and_await
@@ -32,5 +34,5 @@ def command(ledger: Path, now: bool) -> None:
     with LedgerReader(ledger) as reader:
         summary = summarise(reader)
         steps = next_steps(summary, reader.reasons())
-    say(f"It has stopped: {summary.equation()}.")
+    say(fitted(f"It has stopped: {summary.equation()}.", sys.stderr))
     say_next(steps)

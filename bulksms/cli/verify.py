@@ -1,11 +1,12 @@
 """`bulksms verify`: whether a ledger is whole, and true to its laws."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import print_json
+from bulksms.cli.console import fitted, print_json
 from bulksms.cli.options import FILE
 from bulksms.ledger.verification import verify
 from bulksms.report.summary import Exit
@@ -23,7 +24,8 @@ def command(ledger: Path, as_json: bool) -> int:
         print_json({"ledger": str(ledger), "good": good, "laws": laws})
     else:
         for law, broken in findings:
-            click.echo(f"{'broken' if broken else 'holds '}  {law}{f': {broken}' if broken else ''}")
+            told = f"{'broken' if broken else 'holds '}  {law}{f': {broken}' if broken else ''}"
+            click.echo(fitted(told, sys.stdout, " " * 8))
     if not good:
         say("error: The ledger is not as this program leaves it.")
         say("hint: Keep the file as it is, with those beside it, and report what stands above.")

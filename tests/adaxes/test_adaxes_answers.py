@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from bulksms.adaxes import AccessToken, Client, ClientSettings, Poll, wire
+from bulksms.adaxes.failures import words_of
 from bulksms.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
 
 BASE = "http://localhost/restApi"
@@ -400,6 +401,19 @@ async def test_what_the_library_raises_is_a_failure_with_harmless_words(error: E
     assert (attempt.failure, attempt.status, attempt.headers_sent) == (failure, None, False)
     assert attempt.detail
     assert TOKEN not in repr(attempt)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (aiohttp.ServerDisconnectedError(), "the server closed the connection without an answer"),
+        (aiohttp.ConnectionTimeoutError(), "no connection in time"),
+        (aiohttp.SocketTimeoutError(), "no answer in time"),
+        (TimeoutError(), "the time was up"),
+    ],
+)
+def test_what_people_are_told_names_no_exception(error: Exception, words: str) -> None:
+    assert words_of(error) == words
 
 
 async def test_a_defect_of_ours_is_no_attempt() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,7 +124,9 @@ def test_sandbox_serves_until_it_is_told_to_end(desk: "Desk", start: "Start") ->
     process.send_signal(signal.SIGINT)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "its token is `sandbox`" in talk
+    setting = "$env:{} = '{}'" if sys.platform == "win32" else "export {}={}"
+    for variable, value in (("BULKSMS_URL", url), ("BULKSMS_TOKEN", "sandbox")):
+        assert f"  {setting.format(variable, value)}\n" in talk
     journal = Journal.read(desk.folder / "in.jsonl")
     assert journal.total == 30
     assert 5 <= told["counts"]["failed"] <= 25

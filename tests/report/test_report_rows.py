@@ -254,3 +254,17 @@ def test_a_report_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path, p
     with pytest.raises(UsageError, match="cannot be written") as trouble:
         write_privately(tmp_path / place, ["a"])
     assert trouble.value.hint
+
+
+@given(width=st.integers(60, 200), error=st.text(st.characters(categories=("L", "Zs")), max_size=200))
+def test_no_line_of_the_table_is_wider_than_the_terminal(width: int, error: str) -> None:
+    shown = list(as_table([line(error=error)], width))
+    assert max(map(len, shown)) <= width + 1
+
+
+def test_what_does_not_fit_beside_a_message_stands_below_it_indented() -> None:
+    one = line(state=State.FAILED, reason="refused", error="The directory object was not found.")
+    *_, first, second = as_table([one], 79)
+    assert first.split() == [str(one.row), "failed", "refused", str(one.attempts)]
+    assert second.startswith(" " * 9)
+    assert " ".join(second.split()) == f"{one.recipient} The directory object was not found."
