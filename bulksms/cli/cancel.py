@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bulksms.cli import say
 from bulksms.cli.options import FILE
 from bulksms.cli.result import print_status, say_next
 from bulksms.cli.waiting import standing_of, tell_and_await
@@ -29,6 +30,8 @@ def command(ledger: Path, as_json: bool) -> None:
         if not tell_and_await(ledger, Wish.CANCEL):
             return
         standing = standing_of(ledger)
+    elif not standing.left:
+        say("Nothing is queued, so nothing is withdrawn.")
     # A run that ended by itself has not heard it; whatever was told to a run that lives, it has done.
     if standing.left and not _withdraw(ledger) and not tell_and_await(ledger, Wish.CANCEL):
         return

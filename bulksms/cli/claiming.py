@@ -90,7 +90,8 @@ def _shared(values: dict[str, Any], look: Callable[[Claims], Answer]) -> Answer 
 
 
 def _refusal(against: Claim, own: Claim) -> PlanRefused:
-    look = f"`bulksms status {quoted(against.ledger)}` shows how far that is, `bulksms resume` goes on with it"
+    ledger = quoted(against.ledger)
+    look = f"`bulksms status {ledger}` shows how far that is, `bulksms resume {ledger}` goes on with it"
     if against.host == own.host and not Path(against.ledger).exists():
         look = "That ledger is gone, and with it who was told"
     again = (

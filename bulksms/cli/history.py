@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bulksms.cli import tell
-from bulksms.cli.console import print_json, print_table
+from bulksms.cli.console import fitted, print_json, print_table
 from bulksms.cli.options import FILE
 from bulksms.message import State
 from bulksms.report.history import Entry, Unreadable, ledgers_in
@@ -50,8 +50,8 @@ def _print(rows: Sequence[Sequence[str]]) -> None:
         return
     for name, planned, source, total, *counts, last_run, remarks in rows:
         stand = ", ".join(f"{count} {word}" for count, word in zip(counts, HEADERS[4:8], strict=True) if count != "0")
-        click.echo(f"{name}  {planned}  {source}  {remarks}".rstrip())
-        click.echo(f"    {total}: {stand or 'none of these'}; {last_run}")
+        click.echo(fitted(f"{name}  {planned}  {source}  {remarks}".rstrip(), sys.stdout, "    "))
+        click.echo(fitted(f"    {total}: {stand or 'none of these'}; {last_run}", sys.stdout, "    "))
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         entry.path.name,
         _minute(entry.plan.created_at),
         entry.plan.input,
-        *(f"{number:,}" for number in (*numbers, entry.standing.left)),
+        *(f"{number:,}" for number in (*numbers, entry.standing.unfinished)),
         f"{last_run}{entry.ended}",
         ", ".join(entry.remarks),
     )

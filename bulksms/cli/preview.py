@@ -44,10 +44,10 @@ def show_preview(preview: Preview, say: Say, settings: RunSettings, url: str | N
     say(f"fingerprint   {preview.fingerprint}")
 
 
-def show_left(ledger: LedgerReader, say: Say, settings: RunSettings, url: str, first: int | None = None) -> None:
-    """What a ledger has left to send: the first of it, how long that takes, and the fingerprint of its whole plan."""
+def show_left(ledger: LedgerReader, how: Iterable[tuple[str, str]], say: Say, first: int | None = None) -> None:
+    """What a ledger has left to send: the first of it, `how` it is sent, and the fingerprint of its whole plan."""
     show_lines(islice(ledger.lines(Selection.of(State.QUEUED)), FIRST_EXAMPLES if first is None else first), say)
-    show_table(sending(ledger.standing().left, settings, url), say)
+    show_table(how, say)
     say(f"fingerprint   {ledger.plan().fingerprint}")
 
 

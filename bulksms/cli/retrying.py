@@ -63,7 +63,7 @@ def retry(path: Path, values: dict[str, Any]) -> int:
             say_next(next_steps(summarise(reader), reader.reasons()))
         return code
     settings = _without_passed_deadline(settings)
-    to_send = choice.total + standing.left
+    to_send = choice.total + standing.counts[State.QUEUED]
     require_limits(to_send, plan.fingerprint, max_recipients=values["max_recipients"], expect=None)
     require_unclaimed(claim_on(path, url), values)
     endpoint = from_environment(endpoint_options, url)
@@ -93,8 +93,8 @@ def _tell_left_alone(choice: Choice) -> None:
 
 def _numbers(plan: Plan, standing: Standing, choice: Choice) -> Iterator[tuple[str, str]]:
     yield "again", f"{choice.total:,} of {standing.total:,} in {plan.input}: {describe(choice.counts)}"
-    if standing.left:
-        yield "and", f"{standing.left:,} that are still left to send"
+    if queued := standing.counts[State.QUEUED]:
+        yield "and", f"{queued:,} that are still left to send"
 
 
 def _without_passed_deadline(settings: RunSettings) -> RunSettings:

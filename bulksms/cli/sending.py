@@ -16,7 +16,7 @@ from bulksms.cli.awake import kept_awake
 from bulksms.cli.claiming import claim, claim_of, require_unclaimed
 from bulksms.cli.console import on_terminal, print_json, unbroken_pipe
 from bulksms.cli.endpoint import EndpointOptions, from_environment
-from bulksms.cli.preview import echo, print_preview_json, show_left, show_preview
+from bulksms.cli.preview import echo, print_preview_json, sending, show_left, show_preview
 from bulksms.cli.reading import (
     InputChoice,
     ledger_for,
@@ -26,7 +26,7 @@ from bulksms.cli.reading import (
     require_no_input_options,
 )
 from bulksms.cli.rehearsal import rehearse
-from bulksms.cli.result import print_result, print_status, say_what_next
+from bulksms.cli.result import print_result, print_status, quoted, say_what_next
 from bulksms.cli.running import RunRequest, RunResult, run_ledger
 from bulksms.cli.setting import file_read, on_command_line
 from bulksms.config import RunSettings
@@ -35,7 +35,7 @@ from bulksms.ledger.draft import Draft
 from bulksms.ledger.file import is_ledger, remove
 from bulksms.ledger.reader import LedgerReader, Plan, Run, Standing
 from bulksms.library.plans import keep
-from bulksms.library.runs import last_settings, require_bound, require_names
+from bulksms.library.runs import last_settings, recovery_in, require_bound, require_names
 from bulksms.message import State
 from bulksms.planning import Preview
 from bulksms.report.summary import status
@@ -150,7 +150,8 @@ def _send_again(path: Path, choice: InputChoice, values: dict[str, Any]) -> int:
         raise PlanRefused(
             f"{path} is about another plan: {plan.summary['to_send']:,} messages of {plan.input}, {plan.created_at}, "
             f"while {preview.input} now makes {preview.to_send:,}; recipients or texts differ. Nothing was sent.",
-            hint="--new starts another ledger, --ledger names one; `bulksms resume` goes on with the old plan.",
+            hint="--new starts another ledger, --ledger names one; "
+            f"`bulksms resume {quoted(str(path))}` goes on with the old plan.",
         )
     _require_left(path, plan, standing)
     say(f"{path} has this plan already; going on with what is left.")
@@ -177,17 +178,17 @@ def _continue(path: Path, values: dict[str, Any], *, ask: bool, endpoint: Endpoi
     endpoint_options = EndpointOptions.of(values)
     url = bound_url(path, plan, runs, endpoint_options)
     settings = kept_settings(plan, runs, values)
-    require_limits(
-        standing.left, plan.fingerprint, max_recipients=values["max_recipients"], expect=values.get("expect")
-    )
+    to_send = standing.to_send(crashed_too=recovery_in(settings).state is State.QUEUED)
+    require_limits(to_send, plan.fingerprint, max_recipients=values["max_recipients"], expect=values.get("expect"))
     require_unclaimed(claim_on(path, url), values)
     endpoint = endpoint or from_environment(endpoint_options, url)
-    if ask or (on_terminal() and _is_stale(last_attempt)):
+    # What the server still works on is asked about, and nothing is sent by that.
+    if to_send and (ask or (on_terminal() and _is_stale(last_attempt))):
         if not values["quiet"]:
-            say(f"{plan.input}, planned {plan.created_at}: {standing.left:,} of {standing.total:,} are left to send.")
+            say(f"{plan.input}, planned {plan.created_at}: {to_send:,} of {standing.total:,} are left to send.")
             with LedgerReader(path) as reader:
-                show_left(reader, say, settings, url, values.get("show"))
-        confirmed_by = confirm(standing.left, url, yes=values["yes"], limited=is_limited(values))
+                show_left(reader, sending(to_send, settings, url), say, values.get("show"))
+        confirmed_by = confirm(to_send, url, yes=values["yes"], limited=is_limited(values))
     else:
         confirmed_by = "resume"
     return run(request_for(path, endpoint, settings, confirmed_by, values), values)

@@ -302,7 +302,7 @@ def withdraw(connection: sqlite3.Connection, state: State, reason: Reason) -> No
 def _require_ledger(path: Path) -> None:
     if not path.exists():
         raise LedgerTrouble(
-            f"There is no ledger {path}.", hint="`bulksms send FILE` or `bulksms plan FILE` makes one beside you."
+            f"There is no ledger {path}.", hint="`bulksms send FILE` or `bulksms plan FILE` makes one here."
         )
     with speaking_of(path):
         if not path.is_file() or _application_id(path) != APPLICATION_ID:

@@ -76,6 +76,10 @@ class Standing:
         """Those for which a run has something to do."""
         return self.unfinished + self.crashed
 
+    def to_send(self, *, crashed_too: bool) -> int:
+        """How many messages a run would send, `crashed_too` if those that a dead run had under way are sent again."""
+        return self.counts[State.QUEUED] + (self.crashed if crashed_too else 0)
+
     @property
     def total(self) -> int:
         """All messages of the plan."""

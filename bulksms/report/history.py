@@ -68,7 +68,7 @@ class Entry:
             "total": self.standing.total,
             "counts": {state.value: self.standing.counts[state] for state in State},
             "may_have_sent_twice": self.standing.may_have_sent_twice,
-            "left": self.standing.left,
+            "left": self.standing.unfinished,
             "runs": self.runs,
             "last_run_at": None if last is None else last.started_at,
             "ended": self.ended,
