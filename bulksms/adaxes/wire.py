@@ -32,6 +32,7 @@ _OPERATION_ID = 200
 _RESULT_NAMES = {"succeeded": 0, "success": 0, "failed": 1, "failure": 1, "suspended": 2}
 _MESSAGE_NAMES = {"error": 0, "warning": 1}
 _INVISIBLE = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title\b.*?</title\s*>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>?")
 _MOMENT = re.compile(
     r"\s*(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d{1,9})?\d*(Z|[+-]\d\d:\d\d)?\s*", re.ASCII | re.IGNORECASE
@@ -192,9 +193,17 @@ def snippet(body: bytes, secrets: Iterable[str] = ()) -> str | None:
     """One short printable line of a body that is not the API's: no tags, no secrets. None if nothing is left."""
     text = body[:_SNIPPET_SOURCE].decode(errors="replace")
     if "<" in text:
-        text = html.unescape(_TAG.sub(" ", _INVISIBLE.sub(" ", text)))
+        page = _INVISIBLE.sub(" ", text)
+        rest = _seen(_TITLE.sub(" ", page))
+        title = _TITLE.search(page)
+        # Most pages say their title once more.
+        text = rest if title and _seen(title[0]) in rest else _seen(page)
     line = without(_one_line(text), secrets)
     return _cut(line, _SNIPPET) or None
+
+
+def _seen(page: str) -> str:
+    return _one_line(html.unescape(_TAG.sub(" ", page)))
 
 
 def sentence(text: str, token: str = "") -> str:

@@ -48,6 +48,9 @@ class Canary:
             _stop(self._line, self._progress, f"row {message.row} is {state}")
 
 
+_SUSPENDED = "it awaits approval, as those of all others would"
+
+
 class TestMessage:
     """The first text, sent to the operator's own object before anybody else; it is no message of the plan.
 
@@ -75,7 +78,7 @@ class TestMessage:
         evidence = classify(attempt)
         await self._ledger.end_test(attempt, evidence)
         if evidence not in (Evidence.SUCCEEDED, Evidence.STARTED):
-            said = attempt.error or attempt.status or "no answer"
+            said = attempt.error or (_SUSPENDED if evidence is Evidence.SUSPENDED else attempt.status or "no answer")
             why = Stop.UNAUTHORIZED if evidence is Evidence.UNAUTHENTICATED else Stop.CANARY
             _stop(self._line, self._progress, f"the test message was not accepted: {said}", why)
         await _ask_whether_to_go_on(self._line, self._progress, self._ask, "the test message")

@@ -36,17 +36,18 @@ def next_steps(
     steps = []
     if counts[State.QUEUED]:
         left = counts[State.QUEUED] + counts[State.PROCESSING]
-        return [Step(f"{left:,} are left; to continue", ("resume", ledger)), *look]
+        return [Step(f"{left:,} {'is' if left == 1 else 'are'} left; to continue", ("resume", ledger)), *look]
     if working := counts[State.PROCESSING]:
         why = f"The server still works on {working:,}; to ask what became of them, sending nothing"
         steps.append(Step(why, ("resume", ledger)))
     if again := of_reason[State.FAILED, Reason.GAVE_UP] + counts[State.EXPIRED]:
-        steps.append(Step(f"{again:,} gave up or expired, certainly not sent; to send them again", ("retry", ledger)))
+        steps.append(Step(f"{again:,} gave up or expired, certainly not sent; to send again", ("retry", ledger)))
     steps += look
     refused = [reason for reason in (Reason.REFUSED, Reason.REFUSED_ELSEWHERE) if of_reason[State.FAILED, reason]]
     if count := sum(of_reason[State.FAILED, reason] for reason in refused):
         arguments = ("retry", ledger, "--only", ",".join(f"failed:{reason}" for reason in refused))
-        steps.append(Step(f"{count:,} were refused; to send them again once that is mended", arguments))
+        were = "was" if count == 1 else "were"
+        steps.append(Step(f"{count:,} {were} refused; to send again once that is mended", arguments))
     return steps + (_settling(summary) if counts[State.UNKNOWN] else [])
 
 

@@ -275,6 +275,13 @@ async def test_a_web_servers_page_becomes_one_readable_line() -> None:
     assert attempt.snippet == "503 - Service Unavailable The service is unavailable."
 
 
+async def test_a_title_that_the_page_repeats_is_said_once() -> None:
+    attempt = await answered(IIS.replace(b"The service is", b"Server Error</h2><h2>503 - Service Unavailable;"), 503)
+    assert attempt.snippet == "Server Error 503 - Service Unavailable; unavailable."
+    attempt = await answered(b"<title>Bad  Gateway</title><h1>Bad\nGateway</h1><p>nginx", 502)
+    assert attempt.snippet == "Bad Gateway nginx"
+
+
 ECHOES = [
     f"{RECIPIENT} {TEXT} {TOKEN}",
     msgspec.json.encode({"error": [RECIPIENT, TEXT, TOKEN]}).decode(),

@@ -413,6 +413,14 @@ def test_a_test_that_is_not_accepted_stops_the_run(desk: "Desk") -> None:
     assert set(states(desk)) == {"queued"}
 
 
+def test_a_test_that_awaits_approval_says_so(desk: "Desk") -> None:
+    desk.server()
+    desk.people(3)
+    said = desk(*SEND, "--test-to", "CN=Myself [result_suspended],DC=x")
+    assert said.code == 5
+    assert "the test message was not accepted: it awaits approval" in said.err
+
+
 def test_deadline_lets_nothing_new_begin(desk: "Desk") -> None:
     server = desk.server()
     desk.people(30)
