@@ -59,12 +59,21 @@ def say_what_next(result: "RunResult") -> None:
     if summary.stopped is not None:
         why = f"Stopped ({summary.stopped}){f': {result.why}' if result.why else ''}.".replace("..", ".")
         say(fitted(why, sys.stderr))
-        if result.hint:
-            say(fitted(f"hint: {result.hint}", sys.stderr))
+        hint = result.hint
+        if hint is None and summary.stopped == "endpoint":
+            hint = f"`bulksms check` shows what answers there. {for_another_server(summary.ledger)}"
+        if hint:
+            say(fitted(f"hint: {hint}", sys.stderr))
     say(f"SHA-256 {_digest(summary.ledger)}")
     say(fitted(f"Exit code {int(result.exit_code)}: {MEANINGS[Exit(result.exit_code)]}.", sys.stderr))
     with LedgerReader(summary.ledger) as reader:
         say_next(next_steps(summary, reader.reasons(), is_rehearsal=result.rehearsal is not None))
+
+
+def for_another_server(ledger: Path) -> str:
+    """What to do if the URL was wrong, to which the ledger is bound from its first request on."""
+    command = f"bulksms send INPUT --new --not-told-in {quoted(str(ledger))}"
+    return f"Where the URL itself is wrong, `{command}` sends to the right one, to nobody twice."
 
 
 def say_next(steps: Iterable[Step]) -> None:

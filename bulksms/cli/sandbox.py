@@ -13,10 +13,10 @@ from bulksms.cli.options import FILE
     "sandbox",
     epilog="Example: bulksms sandbox --port 8080 --faults preset --latency 0.2 --journal received.jsonl",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback.  [any free one]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port on loopback.  [any free one]")
 @click.option("--latency", type=click.FloatRange(0, 600), default=0.0, metavar="S", help="Seconds before each answer.")
 @click.option("--faults", metavar="preset|FILE", help="Which recipients meet which faults.  [none]")
-@click.option("--seed", type=int, default=1, help="Which recipients a share of faults falls on.  [1]")
+@click.option("--seed", type=int, default=1, metavar="N", help="Which recipients a share of faults falls on.  [1]")
 @click.option("--journal", type=FILE, metavar="FILE", help="Write everything received there, one JSON object a line.")
 def command(port: int, latency: float, faults: str | None, seed: int, journal: Path | None) -> None:
     """Run the stand-in Adaxes server on loopback until Ctrl-C. Its token is `sandbox`.

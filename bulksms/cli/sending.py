@@ -26,7 +26,7 @@ from bulksms.cli.reading import (
     require_no_input_options,
 )
 from bulksms.cli.rehearsal import rehearse
-from bulksms.cli.result import print_result, print_status, quoted, say_what_next
+from bulksms.cli.result import for_another_server, print_result, print_status, quoted, say_what_next
 from bulksms.cli.running import RunRequest, RunResult, run_ledger
 from bulksms.cli.setting import file_read, on_command_line
 from bulksms.config import RunSettings
@@ -205,7 +205,7 @@ def bound_url(path: Path, plan: Plan, runs: Sequence[Run], options: EndpointOpti
     try:
         require_bound(path, plan, url)
     except PlanRefused as refused:
-        hint = "Leave --url, BULKSMS_URL and url in a file of settings out to go on there."
+        hint = f"Leave --url, BULKSMS_URL and url in a file of settings out to go on there. {for_another_server(path)}"
         raise PlanRefused(str(refused), hint=hint) from None
     return url
 

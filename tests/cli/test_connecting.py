@@ -675,6 +675,22 @@ def test_no_redirect_is_followed(desk: "Desk") -> None:
     assert {line.state for line in desk.lines()} == {State.QUEUED}
 
 
+def test_a_mistyped_url_is_a_dead_end_for_its_ledger_and_not_for_the_people(desk: "Desk") -> None:
+    server = desk.server()
+    desk.people(3)
+    wrong = server.url.removesuffix("/restApi")
+    said = desk("send", "people.csv", "--yes", "--url", wrong)
+    assert said.code == 5
+    way_out = "`bulksms send INPUT --new --not-told-in people.ledger.db`"
+    assert way_out in said.err
+    assert "`bulksms check`" in said.err
+    said = desk("resume", "people.ledger.db")
+    assert said.code == 3
+    assert way_out in said.err
+    assert desk("send", "people.csv", "--yes", "--new", "--not-told-in", "people.ledger.db").code == 0
+    assert server.journal.total == 3
+
+
 def start(desk: "Desk", server: "Server", *arguments: str) -> "subprocess.Popen[bytes]":
     """The program as a process of its own."""
     return subprocess.Popen(
