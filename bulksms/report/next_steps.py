@@ -30,7 +30,7 @@ def next_steps(
     of_reason = Counter({(state, reason): count for state, reason, count in reasons})
     looks = [state.value for state in ATTENTION if counts[state]]
     who = " or ".join(word.replace("_", " ") for word in looks)
-    look = [Step(f"To see who is {who}", ("report", ledger, "--only", ",".join(looks)))] if looks else []
+    look = [Step(f"To see the messages that are {who}", ("report", ledger, "--only", ",".join(looks)))] if looks else []
     if is_rehearsal:
         return look
     steps = []
