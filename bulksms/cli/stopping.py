@@ -17,6 +17,10 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 """What asks a run to drain: Ctrl-C, TERM, the closed terminal (POSIX), Ctrl-Break (Windows)."""
 
 
+_DRAINING = "Stopping: nothing new begins, answers in flight are awaited. Once more breaks those off too."
+_NOW = "Stopping: nothing new begins, what is in flight is broken off."
+
+
 @dataclass(slots=True)
 class Stopping:
     """What came: signals in their order, and the wish of another shell, which counts as TERM."""
@@ -28,13 +32,13 @@ class Stopping:
     def wished(self, wish: Wish) -> None:
         """Another shell wants the run to stop."""
         self.wish = Wish.CANCEL if self.cancelled else wish
-        self.came(signal.SIGTERM)
+        self.came(signal.SIGTERM, now=wish is Wish.STOP_NOW)
 
-    def came(self, number: int) -> None:
+    def came(self, number: int, *, now: bool = False) -> None:
         """Somebody wants the run to stop; said once."""
         self.signals.append(number)
         if len(self.signals) == 1:
-            say("Stopping: nothing new begins, answers in flight are awaited. Once more breaks those off too.")
+            say(_NOW if now else _DRAINING)
 
     @property
     def cancelled(self) -> bool:

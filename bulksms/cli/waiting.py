@@ -29,7 +29,8 @@ def standing_of(ledger: Path) -> Standing:
 def tell_and_await(ledger: Path, wish: Wish) -> bool:
     """Leave the wish for the run and wait until it has let go of the ledger; whether it has."""
     control.ask(ledger, wish)
-    told = "The run was told to stop; answers in flight are awaited. Ctrl-C ends this waiting only."
+    how = "is broken off" if wish is Wish.STOP_NOW else "is awaited"
+    told = f"The run was told to stop; what is in flight {how}. Ctrl-C ends this waiting only."
     until = time.monotonic() + PATIENCE
     try:
         say(fitted(told, sys.stderr))

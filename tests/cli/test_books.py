@@ -79,7 +79,9 @@ def test_status_of_a_rehearsal_suggests_a_look_only(desk: "Desk") -> None:
 def test_status_says_how_a_ledger_stands(told: "Desk") -> None:
     said = told("status", "people.ledger.db")
     assert said.code == 0
-    assert said.err.startswith("To see the messages that are unknown or failed or awaiting approval:\n  bulksms report ")
+    assert said.err.startswith(
+        "To see the messages that are unknown or failed or awaiting approval:\n  bulksms report "
+    )
     assert "Handed to Adaxes: 3 of 6" in said.out
     assert "7 = 3 accepted + 1 awaiting_approval + 1 failed + 1 unknown + 1 skipped" in said.out
     assert "1 may have been sent twice." in said.out

@@ -79,6 +79,15 @@ def test_ctrl_c_ends_the_waiting_only(desk: "Desk", start: "Start", terminal: "D
     assert states(desk) == {State.UNKNOWN: WORKERS, State.CANCELLED: PEOPLE - WORKERS}, "it was cancelled as well"
 
 
+def test_stopping_at_once_awaits_nothing_and_says_so_on_both_sides(desk: "Desk", start: "Start") -> None:
+    _, process = living(desk, start, latency=3_600.0)
+    said = desk("stop", LEDGER, "--now")
+    _, talk = process.communicate(timeout=60)
+    assert "what is in flight is broken off." in said.err
+    assert "what is in flight is broken off." in talk
+    assert "awaited" not in said.err + talk
+
+
 def test_cancel_says_what_it_did_and_whom_to_correct(desk: "Desk", start: "Start") -> None:
     _, process = living(desk, start, latency=0.3)
     said = desk("cancel", LEDGER)
