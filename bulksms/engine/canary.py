@@ -48,7 +48,7 @@ class Canary:
             _stop(self._line, self._progress, f"row {message.row} is {state}")
 
 
-_SUSPENDED = "it awaits approval, as those of all others would"
+_SUSPENDED = "it awaits approval"
 
 
 class TestMessage:
