@@ -27,9 +27,9 @@ from benchmarks.machine import part_cores, stay_on
 from benchmarks.server import server
 from benchmarks.wire import TOKEN
 from bulksms.adaxes import AccessToken, Client, ClientSettings
-from bulksms.cli.drawing import REDRAW_EVERY, Drawing
-from bulksms.cli.look import lines
-from bulksms.cli.progress import Living, shown
+from bulksms.cli.screen.drawing import REDRAW_EVERY, Drawing
+from bulksms.cli.screen.look import lines
+from bulksms.cli.screen.progress import Living, shown
 from bulksms.config import RunSettings
 from bulksms.engine.progress import Progress
 from bulksms.engine.run import Run

@@ -40,6 +40,9 @@ ONLY = {
 }
 """Rooms that need less than their floor allows."""
 
+CLI_ROOMS = ("work", "settings", "screen")
+"""The rooms below the commands, which stand in `cli` itself, the highest first."""
+
 PURE = ("delivery", "attempt", "errors", "message", "recipient", "version")
 ACTING = frozenset(
     """aiohttp anyio asyncio concurrent ctypes io logging multiprocessing os pathlib random secrets select selectors
@@ -95,6 +98,17 @@ def test_imports_point_downwards(module: str) -> None:
         other = room_of(name)
         assert other == room or FLOOR[other] > FLOOR[room], f"{module} imports {name}"
         assert other == room or other in ONLY.get(room, FLOOR), f"{module} imports {name}"
+
+
+BELOW_THE_COMMANDS = [name for name in MODULES if name.startswith("bulksms.cli.") and name.count(".") == 3]
+
+
+@pytest.mark.parametrize("module", BELOW_THE_COMMANDS)
+def test_the_rooms_of_the_command_line_stand_below_its_commands_and_above_each_other(module: str) -> None:
+    floor = CLI_ROOMS.index(module.split(".")[2])
+    for name in OWN[module]:
+        if name.startswith("bulksms.cli."):
+            assert CLI_ROOMS.index(name.split(".")[2]) >= floor, f"{module} imports {name}"
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:

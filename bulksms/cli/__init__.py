@@ -1,4 +1,4 @@
-"""The command line: one file a command.
+"""The command line: one file a command; what the commands are made of stands in the rooms below them.
 
 Laws: stdout is data, stderr is talk. A mistake of the user is one sentence and a hint, never a traceback. A command's
 code is imported when it is asked for, so that `--help` and `status` start at once.
@@ -78,7 +78,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """As click does, but a reader of our output that goes away is no failure (click makes it exit code 1)."""
-        from bulksms.cli.console import unbroken_pipe  # noqa: PLC0415 - the help starts without it
+        from bulksms.cli.screen.console import unbroken_pipe  # noqa: PLC0415 - the help starts without it
 
         with unbroken_pipe():
             return super().invoke(ctx)
@@ -145,7 +145,7 @@ def tell(error: BulksmsError) -> None:
 
 
 def _say_fitted(text: str) -> None:
-    from bulksms.cli.console import fitted  # noqa: PLC0415 - the help starts without it
+    from bulksms.cli.screen.console import fitted  # noqa: PLC0415 - the help starts without it
 
     with suppress(ValueError):  # stderr may be closed
         say(fitted(text, sys.stderr))

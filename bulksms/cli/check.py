@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from bulksms.cli.headings import HeadedCommand
-from bulksms.cli.options import endpoint_options, setting
+from bulksms.cli.settings.headings import HeadedCommand
+from bulksms.cli.settings.options import endpoint_options, setting
 
 
 @click.command(
@@ -24,6 +24,6 @@ def command(recipient: str | None, **values: Any) -> int:  # noqa: ANN401 - the 
     With a RECIPIENT (DN, GUID or SID), look it up and say whether it has a number. Exit code 0 if all is well, 5 if a
     step failed; the steps after it need it, and are not tried.
     """
-    from bulksms.cli.checking import check  # noqa: PLC0415 - the help starts without aiohttp
+    from bulksms.cli.work.checking import check  # noqa: PLC0415 - the help starts without aiohttp
 
     return check(recipient, values)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import click
 
 from bulksms.cli import commands, say
-from bulksms.cli.console import print_json, print_table
-from bulksms.cli.headings import HeadedCommand
-from bulksms.cli.options import FILE, config_option
-from bulksms.cli.secret import Files, Secret, find_secret
-from bulksms.cli.setting import PREFIX, Setting, file_read, in_file, on_command_line, settings_of
+from bulksms.cli.screen.console import print_json, print_table
+from bulksms.cli.settings.headings import HeadedCommand
+from bulksms.cli.settings.options import FILE, config_option
+from bulksms.cli.settings.secret import Files, Secret, find_secret
+from bulksms.cli.settings.setting import PREFIX, Setting, file_read, in_file, on_command_line, settings_of
 
 MASK = "***"
 SECRETS = {"token": "BULKSMS_TOKEN", "password": "BULKSMS_PASSWORD"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from bulksms.cli import tell
-from bulksms.cli.console import fitted, print_json, print_table
-from bulksms.cli.options import FILE
+from bulksms.cli.screen.console import fitted, print_json, print_table
+from bulksms.cli.settings.options import FILE
 from bulksms.message import State
 from bulksms.report.history import Entry, Unreadable, ledgers_in
 from bulksms.report.summary import Exit

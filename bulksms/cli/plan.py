@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from bulksms.cli.headings import HeadedCommand
-from bulksms.cli.options import (
+from bulksms.cli.settings.headings import HeadedCommand
+from bulksms.cli.settings.options import (
     FILE,
     INPUT,
     endpoint_options,
@@ -38,6 +38,6 @@ def command(input: str | None, ledger: Path | None, **values: Any) -> None:  # n
     It never overwrites a ledger, and needs no URL and no token unless somebody is to be looked up. `bulksms send
     LEDGER` sends it, byte for byte. With --told-in or --group there is no INPUT.
     """
-    from bulksms.cli.planning import plan  # noqa: PLC0415 - the help starts without reading anything
+    from bulksms.cli.work.planning import plan  # noqa: PLC0415 - the help starts without reading anything
 
     plan(input, ledger, values)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from bulksms.cli.console import columns_of, print_or_write
-from bulksms.cli.options import FILE, selection
-from bulksms.cli.result import quoted
+from bulksms.cli.screen.console import columns_of, print_or_write
+from bulksms.cli.screen.result import quoted
+from bulksms.cli.settings.options import FILE, selection
 from bulksms.errors import UsageError
 from bulksms.ledger.reader import LedgerReader
 from bulksms.ledger.selection import EVERYTHING, Selection

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from bulksms.cli.headings import HeadedCommand
-from bulksms.cli.options import FILE, endpoint_options, run_options, setting, talk_options
+from bulksms.cli.settings.headings import HeadedCommand
+from bulksms.cli.settings.options import FILE, endpoint_options, run_options, setting, talk_options
 
 
 @click.command("resume", cls=HeadedCommand, epilog="Example: bulksms resume people.ledger.db")
@@ -18,6 +18,6 @@ from bulksms.cli.options import FILE, endpoint_options, run_options, setting, ta
 @talk_options
 def command(ledger: Path, **values: Any) -> int:  # noqa: ANN401 - the values of two dozen options, by name
     """Continue LEDGER; it needs no input file. What may have been sent already is not sent again."""
-    from bulksms.cli.sending import resume  # noqa: PLC0415 - the help starts without aiohttp
+    from bulksms.cli.work.sending import resume  # noqa: PLC0415 - the help starts without aiohttp
 
     return resume(ledger, values)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from bulksms.cli import say
-from bulksms.cli.options import FILE
+from bulksms.cli.settings.options import FILE
 
 
 @click.command(

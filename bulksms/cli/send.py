@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from bulksms.cli.headings import HeadedCommand
-from bulksms.cli.options import (
+from bulksms.cli.settings.headings import HeadedCommand
+from bulksms.cli.settings.options import (
     FILE,
     INPUT,
     endpoint_options,
@@ -42,6 +42,6 @@ def command(source: str | None, **values: Any) -> int:  # noqa: ANN401 - the val
     With a LEDGER, start or continue that plan; with --told-in or --group there is no INPUT. The same command again
     sends only what is still to be sent.
     """
-    from bulksms.cli.sending import send  # noqa: PLC0415 - the help starts without aiohttp
+    from bulksms.cli.work.sending import send  # noqa: PLC0415 - the help starts without aiohttp
 
     return send(source, values)

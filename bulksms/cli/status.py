@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from bulksms.cli.console import fitted
-from bulksms.cli.options import FILE
-from bulksms.cli.result import print_status, say_next
+from bulksms.cli.screen.console import fitted
+from bulksms.cli.screen.result import print_status, say_next
+from bulksms.cli.settings.options import FILE
 from bulksms.ledger.reader import LedgerReader
 from bulksms.report.decisions import as_lines
 from bulksms.report.next_steps import next_steps
@@ -22,7 +22,7 @@ from bulksms.report.summary import summarise
 def command(ledger: Path, watch: bool, as_json: bool) -> None:
     """Say how a ledger stands, also beside a living run, and what to do next."""
     if watch:
-        from bulksms.cli import watching  # noqa: PLC0415 - a look needs none of it
+        from bulksms.cli.screen import watching  # noqa: PLC0415 - a look needs none of it
 
         if not watching.watch(ledger, as_json=as_json) or as_json:
             return

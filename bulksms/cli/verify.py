@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import fitted, print_json
-from bulksms.cli.options import FILE
+from bulksms.cli.screen.console import fitted, print_json
+from bulksms.cli.settings.options import FILE
 from bulksms.ledger.verification import verify
 from bulksms.report.summary import Exit
 

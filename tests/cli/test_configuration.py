@@ -10,8 +10,8 @@ import pytest
 
 from bulksms.cli import COMMANDS, commands
 from bulksms.cli.config import SETTINGS
-from bulksms.cli.configuration import Kind
-from bulksms.cli.setting import Setting, options_of_all
+from bulksms.cli.settings.configuration import Kind
+from bulksms.cli.settings.setting import Setting, options_of_all
 from bulksms.config import RunSettings
 from bulksms.ledger.reader import LedgerReader
 

@@ -20,8 +20,8 @@ import pytest
 import trustme
 
 from bulksms.adaxes import AccessToken, Account, Endpoint
-from bulksms.cli.endpoint import find_credentials
-from bulksms.cli.secret import Files
+from bulksms.cli.settings.endpoint import find_credentials
+from bulksms.cli.settings.secret import Files
 from bulksms.errors import UsageError
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from bulksms.cli import progress
-from bulksms.cli.look import Span
-from bulksms.cli.progress import Living
+from bulksms.cli.screen import progress
+from bulksms.cli.screen.look import Span
+from bulksms.cli.screen.progress import Living
 from bulksms.config import RunSettings
 from bulksms.engine.progress import Progress
 from bulksms.ledger.reader import Standing
@@ -105,7 +105,7 @@ def test_what_is_said_meanwhile_stands_whole_above_the_bar(desk: "Desk", termina
 
 
 def test_elsewhere_it_is_a_plain_line_now_and_then(desk: "Desk", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulksms.cli.progress.LINE_EVERY", 0.1)
+    monkeypatch.setattr("bulksms.cli.screen.progress.LINE_EVERY", 0.1)
     desk.server(latency=0.05)
     desk.people(PEOPLE)
     said = desk(*SEND)
@@ -121,7 +121,7 @@ def test_elsewhere_it_is_a_plain_line_now_and_then(desk: "Desk", monkeypatch: py
 
 
 def test_quiet_says_no_line_either(desk: "Desk", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulksms.cli.progress.LINE_EVERY", 0.02)
+    monkeypatch.setattr("bulksms.cli.screen.progress.LINE_EVERY", 0.02)
     desk.server(latency=0.02)
     desk.people(PEOPLE)
     assert desk(*SEND, "--quiet").err == ""
@@ -176,7 +176,7 @@ async def test_it_is_drawn_at_most_ten_times_a_second(asking: bool, monkeypatch:
     clock = Clock()
     paper = Paper(clock)
     monkeypatch.setattr(progress, "Drawing", lambda *, stderr: paper if stderr else None)
-    monkeypatch.setattr("bulksms.cli.progress.asyncio.sleep", clock.sleep)
+    monkeypatch.setattr("bulksms.cli.screen.progress.asyncio.sleep", clock.sleep)
     standing = Standing({**dict.fromkeys(State, 0), State.QUEUED: 10}, 0, is_living=True)
     run = Progress(asking=asking)
     with pytest.raises(asyncio.CancelledError):
@@ -218,7 +218,7 @@ async def test_the_deadline_of_the_display_is_that_of_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A duration counts from the first request: only the run knows when that was."""
-    monkeypatch.setattr("bulksms.cli.progress.time.time", lambda: 1_000.0)
+    monkeypatch.setattr("bulksms.cli.screen.progress.time.time", lambda: 1_000.0)
     run = Progress(deadline=1_001.0)
     run.settled[State.ACCEPTED] = 50
     run.began -= 10.0
@@ -230,7 +230,7 @@ async def test_the_time_that_a_person_takes_to_answer_is_not_the_servers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor are the first messages, which went one at a time."""
-    monkeypatch.setattr("bulksms.cli.progress.REDRAW_EVERY", 0.001)
+    monkeypatch.setattr("bulksms.cli.screen.progress.REDRAW_EVERY", 0.001)
     run = Progress(deadline=time.time() + 3_600.0, asking=True)
     run.began -= 600.0
     run.settled[State.ACCEPTED] = 3

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import pytest
 
-from bulksms.cli.console import columns_of, fitted
+from bulksms.cli.screen.console import columns_of, fitted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a terminal of a test is POSIX only")
 

@@ -7,9 +7,9 @@ import click
 import pytest
 
 from bulksms.cli import COMMANDS, commands
-from bulksms.cli.headings import GROUPS, OWN, HeadedCommand, names_by_heading
-from bulksms.cli.options import input_options
-from bulksms.cli.setting import settings_of
+from bulksms.cli.settings.headings import GROUPS, OWN, HeadedCommand, names_by_heading
+from bulksms.cli.settings.options import input_options
+from bulksms.cli.settings.setting import settings_of
 
 
 def headed(name: str) -> HeadedCommand | None:

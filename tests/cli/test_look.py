@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksms.cli.look import HELD, RECENT, WARNING, Look, Speed, line, lines
+from bulksms.cli.screen.look import HELD, RECENT, WARNING, Look, Speed, line, lines
 from bulksms.ledger.live import Pace
 from bulksms.message import State
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from bulksms.cli.options import MATCHES
+from bulksms.cli.settings.options import MATCHES
 from bulksms.delivery.retry import RetryPolicy
 from bulksms.intake import Match
 from bulksms.message import State

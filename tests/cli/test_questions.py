@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from bulksms.cli.asking import TYPED_ABOVE, TYPED_TRIES, confirm
+from bulksms.cli.screen.asking import TYPED_ABOVE, TYPED_TRIES, confirm
 
 URL = "https://adaxes.example.com/restApi"
 NUMBER = 12_345
@@ -28,9 +28,9 @@ class Person:
 def asks(monkeypatch: pytest.MonkeyPatch, *lines: str) -> Person:
     """Somebody sits at the terminal."""
     person = Person(*lines)
-    monkeypatch.setattr("bulksms.cli.asking.on_terminal", lambda: True)
-    monkeypatch.setattr("bulksms.cli.asking.click.prompt", person.prompt)
-    monkeypatch.setattr("bulksms.cli.asking.click.confirm", person.confirm)
+    monkeypatch.setattr("bulksms.cli.screen.asking.on_terminal", lambda: True)
+    monkeypatch.setattr("bulksms.cli.screen.asking.click.prompt", person.prompt)
+    monkeypatch.setattr("bulksms.cli.screen.asking.click.confirm", person.confirm)
     return person
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksms.cli.result import print_result, quoted, quoted_for_windows, say_next
+from bulksms.cli.screen.result import print_result, quoted, quoted_for_windows, say_next
 from bulksms.message import State
 from bulksms.report.next_steps import Step
 from bulksms.report.summary import Summary

@@ -61,7 +61,7 @@ def test_ctrl_c_ends_the_watching_only(desk: "Desk", start: "Start", terminal: "
 def test_without_a_terminal_it_is_a_line_now_and_then(
     desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulksms.cli.watching.LINE_EVERY", 0.3)
+    monkeypatch.setattr("bulksms.cli.screen.watching.LINE_EVERY", 0.3)
     living(desk, start)
     said = desk("status", LEDGER, "--watch")
     assert (said.code, said.err) == (0, "")
@@ -71,7 +71,7 @@ def test_without_a_terminal_it_is_a_line_now_and_then(
 
 
 def test_for_machines_it_is_an_object_a_line(desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulksms.cli.watching.LOOK_EVERY", 0.3)
+    monkeypatch.setattr("bulksms.cli.screen.watching.LOOK_EVERY", 0.3)
     living(desk, start)
     said = desk("status", LEDGER, "--watch", "--json")
     assert said.code == 0

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulksms.cli import preview as shown
-from bulksms.cli.preview import describe, duration, show_mistakes, show_preview, show_warnings
+from bulksms.cli.screen import preview as shown
+from bulksms.cli.screen.preview import describe, duration, show_mistakes, show_preview, show_warnings
 from bulksms.config import RunSettings
 from bulksms.forecast import CALL_SECONDS
 from bulksms.intake import Finding

@@ -8,20 +8,29 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import STYLES, fitted, print_json, print_table
+from bulksms.cli.screen.console import STYLES, fitted, print_json, print_table
 from bulksms.ledger.reader import LedgerReader
 from bulksms.message import State
 from bulksms.report.next_steps import Step, next_steps
 from bulksms.report.summary import MEANINGS, Exit, Summary
 
-if TYPE_CHECKING:  # `status` and `report` start without aiohttp
-    from bulksms.cli.running import RunResult
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended."""
+
+    summary: Summary
+    exit_code: int
+    why: str | None = None
+    hint: str | None = None
+    rehearsal: str | None = None
+    """What the comparison of the books says, if it was one."""
 
 
 def print_result(summary: Summary, reasons: list[tuple[State, str | None, int]] | None = None) -> None:
@@ -53,7 +62,7 @@ def print_status(summary: Summary, *, as_json: bool) -> None:
         print_result(summary)
 
 
-def say_what_next(result: "RunResult") -> None:
+def say_what_next(result: RunResult) -> None:
     """Why it stopped, the exit code in words, and the next sensible commands, ready to copy, on stderr."""
     summary = result.summary
     if summary.stopped is not None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bulksms import Endpoint, Hooks, LedgerTrouble, OpenRun, RunSettings, Stop, open_run
-from bulksms.cli.progress import Living, shown
-from bulksms.cli.stopping import Stopping, heeding_signals
+from bulksms.cli.screen.progress import Living, shown
+from bulksms.cli.screen.result import RunResult
+from bulksms.cli.work.stopping import Stopping, heeding_signals
 from bulksms.engine.canary import Ask
 from bulksms.ledger.decisions import Retry
-from bulksms.report.summary import Exit, Summary, checked_status
+from bulksms.report.summary import Exit, checked_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +32,6 @@ class RunRequest:
     """Who is asked whether to go on once the canary, or the test message, was accepted."""
     again: Retry | None = None
     """What a person wants sent again, with everything that is queued."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How it ended."""
-
-    summary: Summary
-    exit_code: int
-    why: str | None = None
-    hint: str | None = None
-    rehearsal: str | None = None
-    """What the comparison of the books says, if it was one."""
 
 
 async def run_ledger(request: RunRequest) -> RunResult:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from bulksms import forecast
-from bulksms.cli.console import print_json
+from bulksms.cli.screen.console import print_json
 from bulksms.config import RunSettings
 from bulksms.forecast import CALL_SECONDS
 from bulksms.intake import Finding

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from bulksms.cli import say
-from bulksms.cli.asking import confirm, require_limits
-from bulksms.cli.author import author
-from bulksms.cli.choosing import Choice, choose, describe
-from bulksms.cli.claiming import require_unclaimed
-from bulksms.cli.endpoint import EndpointOptions, from_environment
-from bulksms.cli.preview import sending, show_lines, show_table
-from bulksms.cli.result import say_next
-from bulksms.cli.sending import (
+from bulksms.cli.screen.asking import confirm, require_limits
+from bulksms.cli.screen.preview import sending, show_lines, show_table
+from bulksms.cli.screen.result import say_next
+from bulksms.cli.settings.choosing import Choice, choose, describe
+from bulksms.cli.settings.endpoint import EndpointOptions, from_environment
+from bulksms.cli.work.author import author
+from bulksms.cli.work.claiming import require_unclaimed
+from bulksms.cli.work.sending import (
     begin,
     bound_url,
     claim_on,

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from bulksms.cli import say
-from bulksms.cli.console import fitted
-from bulksms.cli.result import quoted
+from bulksms.cli.screen.console import fitted
+from bulksms.cli.screen.result import quoted
 from bulksms.ledger import control
 from bulksms.ledger.control import Wish
 from bulksms.ledger.lock import is_held

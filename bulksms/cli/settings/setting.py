@@ -11,12 +11,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from bulksms.cli.configuration import Kind, Known, checked, read
+from bulksms.cli.settings.configuration import Kind, Known, checked, read
 
 FILE_NAME = Path("bulksms.toml")
 """The file that is read where no other is named, if it is there."""
 PREFIX = "BULKSMS_"
-_READ = "bulksms.cli.setting"
+_READ = "bulksms.cli.settings.setting"
 """Where click's context keeps which file was read."""
 
 

@@ -1,12 +1,12 @@
 """The headings under which `--help` shows the options of a command that has many.
 
-Law: an option stands under the heading of the group in `bulksms.cli.options` that has it by name, whichever command it
-is of; what no group has is the command's own, and stands first.
+Law: an option stands under the heading of the group in `bulksms.cli.settings.options` that has it by name, whichever
+command it is of; what no group has is the command's own, and stands first.
 """
 
 import click
 
-from bulksms.cli.options import endpoint_options, input_options, look_up_options, run_options, talk_options
+from bulksms.cli.settings.options import endpoint_options, input_options, look_up_options, run_options, talk_options
 
 OWN = "Options"
 GROUPS = {

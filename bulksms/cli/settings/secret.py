@@ -1,7 +1,7 @@
 """Secret: where the token or the password is, of all the places where one may be.
 
 Laws: the command line beats the environment, which beats the file of settings; a question at the terminal comes last.
-Only `bulksms.cli.endpoint` reads what is found here; a secret's value is never shown.
+Only `bulksms.cli.settings.endpoint` reads what is found here; a secret's value is never shown.
 """
 
 from collections.abc import Callable, Mapping

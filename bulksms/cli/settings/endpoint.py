@@ -12,9 +12,9 @@ from typing import Any, Self
 import click
 
 from bulksms.adaxes import AccessToken, Account, Credentials, Endpoint, parse_base_url, parse_proxy, proxy_for
-from bulksms.cli.console import on_terminal
-from bulksms.cli.secret import Files, find_secret
-from bulksms.cli.setting import in_file, on_command_line
+from bulksms.cli.screen.console import on_terminal
+from bulksms.cli.settings.secret import Files, find_secret
+from bulksms.cli.settings.setting import in_file, on_command_line
 from bulksms.errors import UsageError
 
 NOTHING = Files()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bulksms.cli.look import Span
+    from bulksms.cli.screen.look import Span
 
 REDRAW_EVERY = 0.25
 """Seconds between two drawings: four a second look alive, and cost a run next to nothing."""

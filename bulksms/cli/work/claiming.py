@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bulksms.claims import Claim, Claims
 from bulksms.cli import say
-from bulksms.cli.result import quoted
+from bulksms.cli.screen.result import quoted
 from bulksms.errors import PlanRefused, UsageError
 from bulksms.library.operator import operator
 from bulksms.planning import many

@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import print_json
-from bulksms.cli.drawing import Drawing, can_draw
-from bulksms.cli.look import Look, line, lines
+from bulksms.cli.screen.console import print_json
+from bulksms.cli.screen.drawing import Drawing, can_draw
+from bulksms.cli.screen.look import Look, line, lines
 from bulksms.ledger import live
 from bulksms.ledger.live import Pace
 from bulksms.ledger.reader import LedgerReader

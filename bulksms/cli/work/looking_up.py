@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from bulksms.adaxes import Endpoint
-from bulksms.cli.endpoint import EndpointOptions, from_environment
-from bulksms.cli.setting import on_command_line
+from bulksms.cli.settings.endpoint import EndpointOptions, from_environment
+from bulksms.cli.settings.setting import on_command_line
 from bulksms.config import RunSettings
 from bulksms.directory import SIZE_LIMIT, Directory, GroupMembers, LookedUp, Settings, connected
 from bulksms.directory.looked_up import Rows

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bulksms.cli.setting import Setting, read_settings
+from bulksms.cli.settings.setting import Setting, read_settings
 from bulksms.delivery.breaker import FailureLimit
 from bulksms.delivery.deadline import Deadline
 from bulksms.delivery.outcome import Delivery

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bulksms.cli.console import STYLES
-from bulksms.cli.preview import cut, duration, printable
+from bulksms.cli.screen.console import STYLES
+from bulksms.cli.screen.preview import cut, duration, printable
 from bulksms.ledger.live import Pace
 from bulksms.message import UNFINISHED, State
 

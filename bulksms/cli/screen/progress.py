@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bulksms import forecast
 from bulksms.cli import say
-from bulksms.cli.drawing import REDRAW_EVERY, Drawing, can_draw
-from bulksms.cli.look import Look, Speed, line, lines
+from bulksms.cli.screen.drawing import REDRAW_EVERY, Drawing, can_draw
+from bulksms.cli.screen.look import Look, Speed, line, lines
 from bulksms.config import RunSettings
 from bulksms.engine.progress import Progress
 from bulksms.ledger import live

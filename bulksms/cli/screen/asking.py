@@ -8,8 +8,8 @@ import threading
 import click
 
 from bulksms.cli import say
-from bulksms.cli.console import on_terminal
-from bulksms.cli.drawing import REDRAW_EVERY
+from bulksms.cli.screen.console import on_terminal
+from bulksms.cli.screen.drawing import REDRAW_EVERY
 from bulksms.errors import PlanRefused, UsageError
 
 TYPED_ABOVE = 1_000

@@ -1,0 +1,1 @@
+"""The screen: what a person is shown and asked, and what machines read."""

@@ -1,0 +1,1 @@
+"""The work: what the commands do, put together of what the library and the rooms below have."""
