@@ -23,7 +23,7 @@ from benchmarks.machine import has_package
 from benchmarks.processes import Usage, measuring
 from benchmarks.program import BULKSMS, run
 from benchmarks.wire import ANSWER, HEADERS, PATH, TOKEN, body, recipient, require_taken, text
-from bulksms.cli.work.loop import fastest, run_on
+from bulksms.cli.doing.loop import fastest, run_on
 
 FAST = 8_000.0
 """Messages a second of an asynchronous client, about."""

@@ -40,7 +40,7 @@ ONLY = {
 }
 """Rooms that need less than their floor allows."""
 
-CLI_ROOMS = ("work", "settings", "screen")
+CLI_ROOMS = ("doing", "settings", "screen")
 """The rooms below the commands, which stand in `cli` itself, the highest first."""
 
 PURE = ("delivery", "attempt", "errors", "message", "recipient", "version")

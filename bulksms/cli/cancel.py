@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from bulksms.cli import say
+from bulksms.cli.doing.waiting import standing_of, tell_and_await
 from bulksms.cli.screen.result import print_status, say_next
 from bulksms.cli.settings.options import FILE
-from bulksms.cli.work.waiting import standing_of, tell_and_await
 from bulksms.errors import LedgerLocked
 from bulksms.ledger import file
 from bulksms.ledger.control import Wish

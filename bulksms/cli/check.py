@@ -24,6 +24,6 @@ def command(recipient: str | None, **values: Any) -> int:  # noqa: ANN401 - the 
     With a RECIPIENT (DN, GUID or SID), look it up and say whether it has a number. Exit code 0 if all is well, 5 if a
     step failed; the steps after it need it, and are not tried.
     """
-    from bulksms.cli.work.checking import check  # noqa: PLC0415 - the help starts without aiohttp
+    from bulksms.cli.doing.checking import check  # noqa: PLC0415 - the help starts without aiohttp
 
     return check(recipient, values)

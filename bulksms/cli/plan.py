@@ -38,6 +38,6 @@ def command(input: str | None, ledger: Path | None, **values: Any) -> None:  # n
     It never overwrites a ledger, and needs no URL and no token unless somebody is to be looked up. `bulksms send
     LEDGER` sends it, byte for byte. With --told-in or --group there is no INPUT.
     """
-    from bulksms.cli.work.planning import plan  # noqa: PLC0415 - the help starts without reading anything
+    from bulksms.cli.doing.planning import plan  # noqa: PLC0415 - the help starts without reading anything
 
     plan(input, ledger, values)

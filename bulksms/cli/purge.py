@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from bulksms.cli import say, tell
+from bulksms.cli.doing.author import author
 from bulksms.cli.screen.console import on_terminal
 from bulksms.cli.settings.options import FILE
-from bulksms.cli.work.author import author
 from bulksms.errors import BulksmsError, LedgerLocked, LedgerTrouble, UsageError
 from bulksms.ledger.purge import purge, unfinished_refused
 from bulksms.report.history import Entry, entry_of, used_after

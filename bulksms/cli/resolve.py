@@ -29,6 +29,6 @@ def command(ledger: Path, **values: Any) -> None:  # noqa: ANN401 - the values o
 
     Nothing is sent. `report --only unknown` names those it is about; the ledger keeps who settled them, when and why.
     """
-    from bulksms.cli.work.resolving import resolve  # noqa: PLC0415 - the help starts without the readers of files
+    from bulksms.cli.doing.resolving import resolve  # noqa: PLC0415 - the help starts without the readers of files
 
     resolve(ledger, values)

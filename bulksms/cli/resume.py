@@ -18,6 +18,6 @@ from bulksms.cli.settings.options import FILE, endpoint_options, run_options, se
 @talk_options
 def command(ledger: Path, **values: Any) -> int:  # noqa: ANN401 - the values of two dozen options, by name
     """Continue LEDGER; it needs no input file. What may have been sent already is not sent again."""
-    from bulksms.cli.work.sending import resume  # noqa: PLC0415 - the help starts without aiohttp
+    from bulksms.cli.doing.sending import resume  # noqa: PLC0415 - the help starts without aiohttp
 
     return resume(ledger, values)

@@ -32,6 +32,6 @@ def command(ledger: Path, **values: Any) -> int:  # noqa: ANN401 - the values of
     What is unknown is sent again with `--only unknown` alone: whoever got it gets it twice. What was accepted is never
     sent again. A deadline that has passed holds no more; --deadline sets another one.
     """
-    from bulksms.cli.work.retrying import retry  # noqa: PLC0415 - the help starts without aiohttp
+    from bulksms.cli.doing.retrying import retry  # noqa: PLC0415 - the help starts without aiohttp
 
     return retry(ledger, values)

@@ -42,6 +42,6 @@ def command(source: str | None, **values: Any) -> int:  # noqa: ANN401 - the val
     With a LEDGER, start or continue that plan; with --told-in or --group there is no INPUT. The same command again
     sends only what is still to be sent.
     """
-    from bulksms.cli.work.sending import send  # noqa: PLC0415 - the help starts without aiohttp
+    from bulksms.cli.doing.sending import send  # noqa: PLC0415 - the help starts without aiohttp
 
     return send(source, values)

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from bulksms.cli import say
+from bulksms.cli.doing.waiting import standing_of, tell_and_await
 from bulksms.cli.screen.console import fitted
 from bulksms.cli.screen.result import say_next
 from bulksms.cli.settings.options import FILE
-from bulksms.cli.work.waiting import standing_of, tell_and_await
 from bulksms.errors import LedgerTrouble
 from bulksms.ledger.control import Wish
 from bulksms.ledger.reader import LedgerReader

@@ -237,7 +237,7 @@ def test_the_ledger_of_a_rehearsal_cannot_be_sent_for_real(desk: "Desk") -> None
 
 
 def test_books_that_differ_are_a_defect(desk: "Desk", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulksms.cli.work.rehearsal.compare", lambda *_: Comparison(missing=1))
+    monkeypatch.setattr("bulksms.cli.doing.rehearsal.compare", lambda *_: Comparison(missing=1))
     desk.people(3)
     said = desk("send", "people.csv", "--sandbox")
     assert said.code == 70

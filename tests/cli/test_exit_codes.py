@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SEND = ("send", "people.csv", "--yes")
 BROKEN = """
-import bulksms.cli, bulksms.cli.work.sending as sending
+import bulksms.cli, bulksms.cli.doing.sending as sending
 def broken(*_): raise RuntimeError("something impossible")
 sending.read_into = broken
 bulksms.cli.main()

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from bulksms.cli.work import loop
+from bulksms.cli.doing import loop
 
 
 class OwnLoop(asyncio.SelectorEventLoop):

@@ -50,7 +50,7 @@ def states(desk: "Desk") -> list[str]:
 
 
 def test_yes_answers_the_question(desk: "Desk", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulksms.cli.work.sending.on_terminal", lambda: True)
+    monkeypatch.setattr("bulksms.cli.doing.sending.on_terminal", lambda: True)
     server = desk.server()
     Again(desk, ("resume", LEDGER)).planned(2)
     assert desk("resume", LEDGER).code == 2  # it is asked, and the terminal is none

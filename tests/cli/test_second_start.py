@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulksms.cli.doing.claiming import own_record
 from bulksms.cli.screen.asking import TYPED_ABOVE
-from bulksms.cli.work.claiming import own_record
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Desk
@@ -34,7 +34,7 @@ def claims(request: pytest.FixtureRequest, desk: "Desk", monkeypatch: pytest.Mon
     def own_record_of_another_machine() -> Path:
         return tmp_path / "machines" / str(next(machines))
 
-    monkeypatch.setattr("bulksms.cli.work.claiming.own_record", own_record_of_another_machine)
+    monkeypatch.setattr("bulksms.cli.doing.claiming.own_record", own_record_of_another_machine)
     return ["--claims", str(shared)]
 
 
@@ -156,7 +156,7 @@ def test_who_comes_second_between_question_and_answer_is_refused_and_leaves_noth
     server = desk.server()
     desk.people(3)
     desk(*SEND, *claims)
-    monkeypatch.setattr("bulksms.cli.work.sending.require_unclaimed", lambda *_: None)
+    monkeypatch.setattr("bulksms.cli.doing.sending.require_unclaimed", lambda *_: None)
     assert desk(*AGAIN, *claims).code == 3
     assert not (desk.folder / "again.db").exists()
     assert server.journal.total == 3
@@ -194,7 +194,7 @@ def test_a_user_without_a_home_gets_no_folder_of_that_name(desk: "Desk", monkeyp
     """Where nobody knows a home, the path would begin with `~`, beneath the working directory."""
     desk.server()
     desk.people(1)
-    monkeypatch.setattr("bulksms.cli.work.claiming.own_record", lambda: Path("~", ".local", "state", "bulksms"))
+    monkeypatch.setattr("bulksms.cli.doing.claiming.own_record", lambda: Path("~", ".local", "state", "bulksms"))
     said = desk(*SEND)
     assert said.code == 0
     assert "this user has no home" in said.err
@@ -222,7 +222,7 @@ def test_a_folder_of_claims_that_goes_away_sends_nothing(desk: "Desk", monkeypat
     desk.people(1)
     shared = desk.folder / "shared"
     shared.mkdir()
-    monkeypatch.setattr("bulksms.cli.work.sending.require_unclaimed", lambda *_: shutil.rmtree(shared))
+    monkeypatch.setattr("bulksms.cli.doing.sending.require_unclaimed", lambda *_: shutil.rmtree(shared))
     assert desk(*SEND, "--claims", "shared").code == 2
     assert desk.files == {"people.csv"}
     assert server.journal.total == 0

@@ -55,7 +55,7 @@ def test_stop_waits_for_the_end_and_says_how_to_go_on(desk: "Desk", start: "Star
 
 
 def test_stop_has_patience_and_not_for_ever(desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulksms.cli.work.waiting.PATIENCE", 0.5)
+    monkeypatch.setattr("bulksms.cli.doing.waiting.PATIENCE", 0.5)
     _, process = living(desk, start, latency=3_600.0)
     said = desk("stop", LEDGER)
     assert said.code == 0
@@ -155,7 +155,7 @@ def test_cancel_reaches_a_run_that_began_meanwhile(
 def test_cancel_gives_up_waiting_but_not_the_wish(
     desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulksms.cli.work.waiting.PATIENCE", 0.1)
+    monkeypatch.setattr("bulksms.cli.doing.waiting.PATIENCE", 0.1)
     _, process = living(desk, start, latency=1.0)
     said = desk("cancel", LEDGER)
     assert (said.code, said.out) == (0, "")

@@ -153,7 +153,7 @@ def test_a_defect_is_told_as_one(desk: "Desk", monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("something impossible")
 
     desk.people(1)
-    monkeypatch.setattr("bulksms.cli.work.sending.read_into", broken)
+    monkeypatch.setattr("bulksms.cli.doing.sending.read_into", broken)
     said = desk("send", "people.csv", "--dry-run")
     assert said.code == 70
     told, hint = sentence(said)
@@ -171,6 +171,6 @@ def test_a_defect_s_traceback_can_be_asked_for(
 
     desk.people(1)
     desk.export("BULKSMS_TRACEBACK", "1")
-    monkeypatch.setattr("bulksms.cli.work.sending.read_into", broken)
+    monkeypatch.setattr("bulksms.cli.doing.sending.read_into", broken)
     assert run(["send", "people.csv", "--dry-run"]) == 70
     assert "Traceback" in capsys.readouterr().err

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from rich.progress import Progress
 
+from bulksms.cli.doing.reading import reading_shown
 from bulksms.cli.screen import reading_bar
-from bulksms.cli.work.reading import reading_shown
 
 
 class Clock:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bulksms import Endpoint, Hooks, LedgerTrouble, OpenRun, RunSettings, Stop, open_run
+from bulksms.cli.doing.stopping import Stopping, heeding_signals
 from bulksms.cli.screen.progress import Living, shown
 from bulksms.cli.screen.result import RunResult
-from bulksms.cli.work.stopping import Stopping, heeding_signals
 from bulksms.engine.canary import Ask
 from bulksms.ledger.decisions import Retry
 from bulksms.report.summary import Exit, checked_status

@@ -11,14 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bulksms.cli import say
-from bulksms.cli.screen.asking import confirm, require_limits
-from bulksms.cli.screen.preview import sending, show_lines, show_table
-from bulksms.cli.screen.result import say_next
-from bulksms.cli.settings.choosing import Choice, choose, describe
-from bulksms.cli.settings.endpoint import EndpointOptions, from_environment
-from bulksms.cli.work.author import author
-from bulksms.cli.work.claiming import require_unclaimed
-from bulksms.cli.work.sending import (
+from bulksms.cli.doing.author import author
+from bulksms.cli.doing.claiming import require_unclaimed
+from bulksms.cli.doing.sending import (
     begin,
     bound_url,
     claim_on,
@@ -28,6 +23,11 @@ from bulksms.cli.work.sending import (
     request_for,
     run,
 )
+from bulksms.cli.screen.asking import confirm, require_limits
+from bulksms.cli.screen.preview import sending, show_lines, show_table
+from bulksms.cli.screen.result import say_next
+from bulksms.cli.settings.choosing import Choice, choose, describe
+from bulksms.cli.settings.endpoint import EndpointOptions, from_environment
 from bulksms.config import NO_DEADLINE, RunSettings
 from bulksms.errors import LedgerLocked
 from bulksms.ledger import file

@@ -12,10 +12,10 @@ import click
 
 from bulksms import adaxes
 from bulksms.adaxes import Client, Finding, Step
+from bulksms.cli.doing.looking_up import NUMBER_PROPERTY
 from bulksms.cli.screen.console import fitted, print_json
 from bulksms.cli.settings.endpoint import EndpointOptions, from_environment
 from bulksms.cli.settings.setting import on_command_line
-from bulksms.cli.work.looking_up import NUMBER_PROPERTY
 from bulksms.errors import UsageError
 from bulksms.recipient import BadRecipient, parse_recipient
 from bulksms.report.summary import Exit

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from bulksms.cli.doing.looking_up import require_a_use
+from bulksms.cli.doing.reading import InputChoice, ledger_for, read_into, reading_shown
 from bulksms.cli.screen.console import unbroken_pipe
 from bulksms.cli.screen.preview import echo, print_preview_json, show_preview
 from bulksms.cli.settings.endpoint import EndpointOptions
-from bulksms.cli.work.looking_up import require_a_use
-from bulksms.cli.work.reading import InputChoice, ledger_for, read_into, reading_shown
 from bulksms.config import RunSettings
 from bulksms.ledger.draft import Draft, require_free
 from bulksms.library.plans import keep

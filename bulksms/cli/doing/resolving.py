@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bulksms.cli import say
+from bulksms.cli.doing.author import author
 from bulksms.cli.screen.result import print_status
 from bulksms.cli.settings.choosing import in_rows, listed
-from bulksms.cli.work.author import author
 from bulksms.errors import InputRefused, UsageError
 from bulksms.intake.opening import open_file
 from bulksms.intake.outcomes import OUTCOME_COLUMN, Outcome, OutcomeFile

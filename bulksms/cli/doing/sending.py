@@ -11,17 +11,10 @@ import click
 from bulksms.adaxes import Endpoint
 from bulksms.claims import Claim
 from bulksms.cli import say
-from bulksms.cli.screen import logs
-from bulksms.cli.screen.asking import confirm, confirm_after_canary, confirm_after_test, require_limits
-from bulksms.cli.screen.console import on_terminal, print_json, unbroken_pipe
-from bulksms.cli.screen.preview import echo, print_preview_json, sending, show_left, show_preview
-from bulksms.cli.screen.result import RunResult, for_another_server, print_result, print_status, quoted, say_what_next
-from bulksms.cli.settings.endpoint import EndpointOptions, from_environment
-from bulksms.cli.settings.setting import file_read, on_command_line
-from bulksms.cli.work import loop
-from bulksms.cli.work.awake import kept_awake
-from bulksms.cli.work.claiming import claim, claim_of, require_unclaimed
-from bulksms.cli.work.reading import (
+from bulksms.cli.doing import loop
+from bulksms.cli.doing.awake import kept_awake
+from bulksms.cli.doing.claiming import claim, claim_of, require_unclaimed
+from bulksms.cli.doing.reading import (
     InputChoice,
     ledger_for,
     new_ledger_for,
@@ -29,8 +22,15 @@ from bulksms.cli.work.reading import (
     reading_shown,
     require_no_input_options,
 )
-from bulksms.cli.work.rehearsal import rehearse
-from bulksms.cli.work.running import RunRequest, run_ledger
+from bulksms.cli.doing.rehearsal import rehearse
+from bulksms.cli.doing.running import RunRequest, run_ledger
+from bulksms.cli.screen import logs
+from bulksms.cli.screen.asking import confirm, confirm_after_canary, confirm_after_test, require_limits
+from bulksms.cli.screen.console import on_terminal, print_json, unbroken_pipe
+from bulksms.cli.screen.preview import echo, print_preview_json, sending, show_left, show_preview
+from bulksms.cli.screen.result import RunResult, for_another_server, print_result, print_status, quoted, say_what_next
+from bulksms.cli.settings.endpoint import EndpointOptions, from_environment
+from bulksms.cli.settings.setting import file_read, on_command_line
 from bulksms.config import RunSettings
 from bulksms.errors import BulksmsError, PlanRefused, UsageError
 from bulksms.ledger.draft import Draft

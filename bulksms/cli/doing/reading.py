@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulksms.cli import say
+from bulksms.cli.doing.looking_up import LOOK_UP_OPTIONS, LookUpChoice
 from bulksms.cli.screen.preview import show_mistakes, show_warnings
 from bulksms.cli.screen.reading_bar import Reading, look_up_bar, no_bar, no_look_up_bar, reading_bar
 from bulksms.cli.settings.setting import on_command_line
-from bulksms.cli.work.looking_up import LOOK_UP_OPTIONS, LookUpChoice
 from bulksms.directory import GroupMembers
 from bulksms.errors import InputRefused, UsageError
 from bulksms.follow_up import ToldPeople, open_earlier

@@ -6,13 +6,13 @@ from typing import Any
 
 from bulksms import AccessToken, Endpoint
 from bulksms.cli import say
+from bulksms.cli.doing import loop
+from bulksms.cli.doing.awake import kept_awake
+from bulksms.cli.doing.reading import InputChoice, read_into, reading_shown, rehearsal_ledger_for
+from bulksms.cli.doing.running import RunRequest, run_ledger
 from bulksms.cli.screen.asking import require_limits
 from bulksms.cli.screen.preview import show_preview
 from bulksms.cli.screen.result import RunResult
-from bulksms.cli.work import loop
-from bulksms.cli.work.awake import kept_awake
-from bulksms.cli.work.reading import InputChoice, read_into, reading_shown, rehearsal_ledger_for
-from bulksms.cli.work.running import RunRequest, run_ledger
 from bulksms.config import RunSettings
 from bulksms.ledger.draft import Draft
 from bulksms.ledger.file import remove

@@ -1,1 +1,0 @@
-"""The work: what the commands do, put together of what the library and the rooms below have."""
