@@ -1,10 +1,8 @@
-"""Kills: a real run, killed with SIGKILL again and again at random instants, against what the receiver saw.
+"""Kills: a real run, killed with SIGKILL again and again at random instants, judged by what the server received.
 
-The program and the stand-in server are processes of their own; the server's journal is the judge. One line of figures
-comes out, and the exit code is 1 if a law is broken: nobody lost, nobody told twice, never more unknown at one kill
-than there are workers.
-
-    python -m benchmarks.kills --kills 500 --messages 50000
+The program and the simulator are processes of their own; the simulator's journal is the judge. Prints one line of
+figures. The exit code is 1 if an invariant is violated: nobody lost, nobody sent a message twice, never more unknown at
+one kill than there are workers.
 """
 
 import argparse
@@ -19,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.verification import verify
-from bulksms.message import State
-from bulksms.sandbox import Journal, compare
+from bulksms.ledger import open_ledger
+from bulksms.model.message import State
+from bulksms.sandbox import Journal
+from tests.invariants import Facts, violations
 
 FAULTS = {
     "202": 3.0,
@@ -34,14 +32,14 @@ FAULTS = {
     "503": 0.1,
     "429_retry_after": 0.02,
 }
-"""What those meet whom `--faults` gives any, and how often; the last two hold everybody for a while."""
+"""The faults of the recipients that `--faults` selects, with their weights; the last two hold all workers."""
 LINE = 250
-"""About so many bytes of the journal are one request."""
+"""About how many bytes of the journal are one request."""
 
 
 @dataclass
 class Figures:
-    """What was found."""
+    """The results."""
 
     kills: int = 0
     crashed: list[int] = field(default_factory=list)
@@ -50,20 +48,20 @@ class Figures:
     untrue: int = 0
     unknown: int = 0
     requests: int = 0
-    broken_laws: int = 0
+    violations: int = 0
 
     def hold(self, workers: int) -> bool:
-        """Whether every promise was kept."""
-        return not (self.lost or self.duplicates or self.untrue or self.broken_laws) and self.most <= workers
+        """Whether every invariant holds."""
+        return not (self.lost or self.duplicates or self.untrue or self.violations) and self.most <= workers
 
     @property
     def most(self) -> int:
-        """The most that one kill left unknown."""
+        """The most messages that one kill left unknown."""
         return max(self.crashed, default=0)
 
 
 def write_input(folder: Path, messages: int, faults: float) -> None:
-    """The people, and which of them the server will treat badly."""
+    """Write the people, and the faults that some of them meet."""
     with (folder / "people.csv").open("w") as file:
         file.write("directoryObject,text\n")
         for number in range(messages):
@@ -75,7 +73,7 @@ def write_input(folder: Path, messages: int, faults: float) -> None:
 
 @contextmanager
 def server(folder: Path, seed: int) -> Iterator[str]:
-    """The stand-in server; its URL."""
+    """The simulator; its URL."""
     options = ("--latency", "0.002-0.02", "--faults", "faults.toml", "--seed", str(seed), "--journal", "journal.jsonl")
     process = subprocess.Popen(
         [sys.executable, "-m", "bulksms.sandbox", "--port", "0", *options],
@@ -91,7 +89,7 @@ def server(folder: Path, seed: int) -> Iterator[str]:
 
 
 class Victim:
-    """The program, started anew after each kill."""
+    """The program, restarted after each kill."""
 
     def __init__(self, folder: Path, url: str, options: list[str]) -> None:
         self.folder = folder
@@ -114,7 +112,7 @@ class Victim:
             )
 
     def kill_at_random(self, chance: random.Random, between: int) -> bool:
-        """Start it and kill it in the middle of its requests, or at any time; whether it was still alive."""
+        """Start it and kill it between two of its requests, or at any time; whether it was still alive."""
         process = self.start()
         if chance.random() < 0.85:
             enough = self._written() + chance.randrange(1, 2 * between * LINE)
@@ -133,39 +131,37 @@ class Victim:
         return (self.folder / "journal.jsonl").stat().st_size
 
     def left(self, messages: int) -> int:
-        """How many messages a run has still to do something about."""
+        """How many messages a run still has to work on."""
         if not self.ledger.exists():
             return messages
-        with LedgerReader(self.ledger) as reader:
-            return reader.standing().left
+        with open_ledger(self.ledger) as reader:
+            return reader.counts().left
 
     def crashed(self) -> int:
-        """How many messages were found in flight after a kill."""
+        """How many messages were in flight at the kill."""
         if not self.ledger.exists():
             return 0
-        with LedgerReader(self.ledger) as reader:
-            return reader.standing().crashed
+        with open_ledger(self.ledger) as reader:
+            return reader.counts().crashed
 
 
 def judge(folder: Path, ledger: Path, messages: int, figures: Figures) -> None:
-    """The ledger against the journal."""
+    """Compare the ledger with the journal."""
     journal = Journal.read(folder / "journal.jsonl")
-    with LedgerReader(ledger) as reader:
-        reader.check_counters()
-        lines = list(reader.lines())
-    comparison = compare(journal, ((it.recipient, it.state, it.may_have_sent_twice, it.text) for it in lines))
+    facts = Facts(journal, ledger, total=messages)
+    lines, comparison = facts.messages, facts.comparison
     unfinished = sum(line.state in (State.QUEUED, State.SENDING, State.PROCESSING) for line in lines)
     figures.lost = comparison.missing + unfinished + messages - len({line.recipient for line in lines})
-    # The one repetition that the default mode allows itself, after a 500, is admitted in the ledger.
-    figures.duplicates = sum(journal.delivered(it.recipient) > 1 and not it.may_have_sent_twice for it in lines)
+    # The one repetition that the default mode allows, after a 500, is marked in the ledger.
+    figures.duplicates = sum(journal.delivered(it.recipient) > 1 and not it.possible_duplicate for it in lines)
     figures.untrue = comparison.denied + comparison.strange
     figures.unknown = sum(line.state is State.UNKNOWN for line in lines)
     figures.requests = journal.total
-    figures.broken_laws = sum(bool(broken) for _, broken in verify(ledger))
+    figures.violations = len(violations(facts))
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> Figures:
-    """Run, kill, resume, and compare in the end."""
+    """Run, kill, resume, and finally compare."""
     figures = Figures()
     chance = random.Random(arguments.seed)
     write_input(folder, arguments.messages, arguments.faults)
@@ -174,7 +170,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Figures:
     with server(folder, arguments.seed) as url:
         victim = Victim(folder, url, options)
         while figures.kills < arguments.kills and (still := victim.left(arguments.messages)):
-            # Some are killed by the clock, whatever they have done by then: the others have to be a little earlier.
+            # Some are killed by the clock, wherever they are: the others have to be killed a little earlier.
             between = int(0.7 * still / (arguments.kills - figures.kills))
             if victim.kill_at_random(chance, max(1, between)):
                 figures.kills += 1
@@ -186,13 +182,13 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Figures:
 
 
 def main() -> int:
-    """Print the line; 0 if the promises were kept."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
+    """Print the line; 0 if every invariant holds."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--messages", type=int, default=2_000)
     parser.add_argument("--workers", type=int, default=16)
-    parser.add_argument("--faults", type=float, default=0.0, help="part of the recipients whom the server treats badly")
-    parser.add_argument("--rate", default="", help="as of the program; none: as fast as it goes")
+    parser.add_argument("--faults", type=float, default=0.0, help="fraction of the recipients that meet a fault")
+    parser.add_argument("--rate", default="", help="as --rate of the program; default: no limit")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -201,7 +197,7 @@ def main() -> int:
     print(
         f"{figures.kills} kills, {arguments.messages:,} messages, {figures.requests:,} requests: "
         f"{figures.lost} silent losses, {figures.duplicates} duplicates, {figures.untrue} untrue, "
-        f"{figures.broken_laws} broken laws; {figures.unknown:,} unknown, "
+        f"{figures.violations} violated invariants; {figures.unknown:,} unknown, "
         f"{figures.most} at most at one kill with {arguments.workers} workers; {time.monotonic() - began:.0f} s"
     )
     return 0 if figures.hold(arguments.workers) else 1

@@ -1,8 +1,8 @@
-"""The log: one event for each thing that happened, told with a row's number, never with a text.
+"""The log: events that name messages by their row, never by their text.
 
-Laws: a library leaves the configuration of logging to its caller, so these are events of the standard logger `bulksms`
-and go nowhere until somebody listens. They carry no names either, until somebody sets the level of the logger
-`bulksms.recipients` to DEBUG.
+Invariants: a library leaves the configuration of logging to its caller, so these are events of the standard logger
+`bulksms`, which go nowhere until the caller adds a handler. They carry no names until the caller sets the level of the
+logger `bulksms.recipients` to DEBUG.
 """
 
 import logging
@@ -32,10 +32,10 @@ log = cast(
 
 
 def tells_messages() -> bool:
-    """Whether anybody wants to hear of every single message: asked before the event is put together."""
+    """Whether events of single messages are wanted: checked before such an event is built."""
     return _standard.isEnabledFor(logging.DEBUG)
 
 
 def named(recipient: str) -> dict[str, str]:
-    """The recipient as a value of an event, if somebody asked for names; else nothing."""
+    """The recipient as a value of an event if names are wanted; else nothing."""
     return {"recipient": recipient} if _recipients.isEnabledFor(logging.DEBUG) else {}

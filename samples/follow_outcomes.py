@@ -14,11 +14,11 @@ STAFF = [
 async def main() -> None:
     """Send, and look."""
     ledger = Path("alarm.ledger.db")
-    people = bulksms.OwnRows(STAFF, bulksms.InputOptions(text="Fire drill: leave floor ((floor)) now."))
+    people = bulksms.InMemoryRows(STAFF, bulksms.InputOptions(text="Fire drill: leave floor ((floor)) now."))
     await asyncio.to_thread(bulksms.plan, people, ledger)
 
     endpoint = bulksms.Endpoint.at(os.environ["BULKSMS_URL"], bulksms.AccessToken(os.environ["BULKSMS_TOKEN"]))
-    settings = bulksms.RunSettings(workers=8, max_attempts=3, delivery=bulksms.Delivery.AT_MOST_ONCE)
+    settings = bulksms.RunSettings(workers=8, max_attempts=3, delivery=bulksms.DeliveryMode.AT_MOST_ONCE)
     failed = 0
     async with bulksms.open_run(ledger, endpoint, settings, confirmed_by="the fire alarm") as run:
         async for outcome in run.outcomes():
@@ -28,7 +28,7 @@ async def main() -> None:
             if failed == 3:
                 break  # the run is drained: answers in flight are awaited, the rest stays queued
 
-    print(run.summary.equation(), "-", run.progress.stopped or "all done")
+    print(run.summary.equation(), "-", run.stopped or "all done")
 
 
 asyncio.run(main())

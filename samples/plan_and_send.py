@@ -11,7 +11,7 @@ def plan(source: Path, ledger: Path) -> None:
     """Everything is read and checked before anything can be sent."""
     options = bulksms.InputOptions(text="((name|Hello)), the lift is out of order until 18:00.")
     with bulksms.open_input(source, options) as people:
-        preview = bulksms.plan(people, ledger, bulksms.PlanOptions(skip_bad=True))
+        preview = bulksms.plan(people, ledger, bulksms.PlanOptions(skip_invalid=True))
     print(f"{preview.to_send} of {preview.rows} rows, {preview.segments} SMS segments")
 
 

@@ -1,4 +1,4 @@
-"""Laws of planning: everything is read and counted before anything can be sent, and nothing of it is held in memory."""
+"""Planning: everything is read and counted before anything can be sent, and no row is held in memory."""
 
 import json
 import re
@@ -11,12 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulksms.intake import CODES, BadRow, InputOptions, open_input
-from bulksms.ledger.draft import Draft
-from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.selection import Selection
-from bulksms.message import State
-from bulksms.planning import FIRST_EXAMPLES, GROUP_SHOWN, RANDOM_EXAMPLES, SHOWN, Group, Preview, plan
+from bulksms.input import CODES, BadRow, InputOptions, open_input
+from bulksms.ledger import Draft, Selection, open_ledger
+from bulksms.ledger.sqlite.draft import SqliteDraft
+from bulksms.model.message import State
+from bulksms.planning.plan import FIRST_EXAMPLES, GROUP_SHOWN, RANDOM_EXAMPLES, SHOWN, Group, Preview, build_plan
 
 ANOTHER_TEXT = "W301"
 MIXED = """recipient,text,Name
@@ -38,11 +37,11 @@ def planned(text: str | Path, draft: Draft, folder: Path, **options: object) -> 
     if isinstance(text, str):
         path.write_text(text, encoding="utf-8", newline="")
     with open_input(path, InputOptions()) as source:
-        return plan(source, draft, **options)  # type: ignore[arg-type]  # as the test gives them
+        return build_plan(source, draft, **options)  # type: ignore[arg-type]  # as the test gives them
 
 
 def preview_of(text: str, folder: Path, **options: object) -> Preview:
-    with Draft(None) as draft:
+    with SqliteDraft(None) as draft:
         return planned(text, draft, folder, **options)
 
 
@@ -54,18 +53,18 @@ def test_everything_in_an_input_is_counted_once(tmp_path: Path) -> None:
         tmp_path,
         reject=rejected.append,
         suppressed=[("dn:cn=carl,dc=x", "suppressed by list.txt"), ("dn:cn=zoe,dc=x", "suppressed by list.txt")],
-        told_before=[("dn:cn=dora,dc=x", "told in a.ledger.db"), ("dn:cn=carl,dc=x", "told in a.ledger.db")],
+        already_sent=[("dn:cn=dora,dc=x", "sent in a.ledger.db"), ("dn:cn=carl,dc=x", "sent in a.ledger.db")],
         progress=progress.append,
     )
-    assert (preview.rows, preview.bad, preview.duplicates, preview.suppressed, preview.told_before) == (10, 2, 2, 1, 1)
+    assert (preview.rows, preview.bad, preview.duplicates, preview.suppressed, preview.already_sent) == (10, 2, 2, 1, 1)
     assert preview.to_send == sum(preview.sizes.values()) == sum(preview.kinds.values()) == 4
     assert preview.kinds == {"DN": 2, "GUID": 1, "SID": 1}
     assert preview.sizes == {("GSM-7", 1): 3, ("UCS-2", 1): 1}
     assert preview.columns == ("Name",)
     assert progress == [10]
     assert [(row.row, row.findings[0].code) for row in rejected] == [(8, "E101"), (9, "E111")]
-    assert [finding.row for finding in preview.mistakes] == [8, 9]
-    assert preview.mistaken == 2
+    assert [finding.row for finding in preview.errors] == [8, 9]
+    assert preview.error_count == 2
 
 
 def test_the_same_person_with_another_text_is_sent_to_with_a_warning(tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ def test_every_warning_has_a_code_of_the_contract(tmp_path: Path) -> None:
 
 
 def test_the_draft_says_of_each_row_why_it_is_left_out(tmp_path: Path) -> None:
-    with Draft(tmp_path / "people.ledger.db") as draft:
+    with SqliteDraft(tmp_path / "people.ledger.db") as draft:
         preview = planned(MIXED, draft, tmp_path, suppressed=[("dn:cn=carl,dc=x", "suppressed by list.txt")])
         path = draft.keep(
             source=preview.input,
@@ -92,14 +91,14 @@ def test_the_draft_says_of_each_row_why_it_is_left_out(tmp_path: Path) -> None:
             summary=json.dumps(preview.as_dict()),
             version="1.0",
         )
-    with LedgerReader(path) as reader:
+    with open_ledger(path) as reader:
         reader.check_counters()
-        left_out = {line.row: (line.reason, line.error) for line in reader.lines(Selection.of(State.SKIPPED))}
+        left_out = {line.row: (line.reason, line.error) for line in reader.messages(Selection.of(State.SKIPPED))}
         queued = {
             line.row: (line.recipient, line.text, line.other_columns)
-            for line in reader.lines(Selection.of(State.QUEUED))
+            for line in reader.messages(Selection.of(State.QUEUED))
         }
-        assert reader.standing().counts[State.QUEUED] == preview.to_send
+        assert reader.counts().counts[State.QUEUED] == preview.to_send
         assert reader.plan().summary == preview.as_dict()
         assert reader.plan().columns == ("Name",)
     assert {row: reason for row, (reason, _) in left_out.items()} == {
@@ -128,8 +127,8 @@ def test_mistakes_and_warnings_are_all_counted_and_the_first_ones_kept(tmp_path:
     bad = "".join(f"nobody{number},Hi\n" for number in range(50))
     expanding = "".join(f'"CN={number},DC=x",%mail%\n' for number in range(50))
     preview = preview_of("recipient,text\n" + bad + expanding, tmp_path)
-    assert (preview.bad, preview.mistaken, preview.to_send) == (50, 50, 50)
-    assert [finding.row for finding in preview.mistakes] == list(range(2, 2 + SHOWN))
+    assert (preview.bad, preview.error_count, preview.to_send) == (50, 50, 50)
+    assert [finding.row for finding in preview.errors] == list(range(2, 2 + SHOWN))
     group = preview.warnings["W205"]
     assert (group.count, [finding.row for finding in group.first]) == (50, list(range(52, 52 + GROUP_SHOWN)))
 
@@ -150,13 +149,13 @@ def test_the_counts_as_plain_values_agree_with_each_other(tmp_path: Path) -> Non
     long = "x" * 161
     text = f'recipient,text\n"CN=A,DC=x",{long}\n"CN=B,DC=x",Hi\n"CN=C,DC=x",{"č" * 71}\n"CN=D,DC=x",Hi\n'
     preview = preview_of(text, tmp_path)
-    told = preview.as_dict()
-    assert told["segments_histogram"] == {"1": 2, "2": 2}
-    assert told["encodings"] == {"GSM-7": 3, "UCS-2": 1}
-    assert told["segments"] == preview.segments == 6
-    assert (told["rows"], told["to_send"], told["bad_rows"]) == (4, 4, 0)
-    assert told["identifiers"] == {"DN": 4}
-    assert json.loads(json.dumps(told)) == told
+    shown = preview.as_dict()
+    assert shown["segments_histogram"] == {"1": 2, "2": 2}
+    assert shown["encodings"] == {"GSM-7": 3, "UCS-2": 1}
+    assert shown["segments"] == preview.segments == 6
+    assert (shown["rows"], shown["to_send"], shown["bad_rows"]) == (4, 4, 0)
+    assert shown["identifiers"] == {"DN": 4}
+    assert json.loads(json.dumps(shown)) == shown
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ def test_a_dry_run_and_a_plan_say_the_same_and_every_row_is_somewhere(
 ) -> None:
     text = "recipient,text,n\n" + "".join(f'"{who}","{what}",{n}\n' for n, (who, what) in enumerate(rows))
     dry = preview_of(text, tmp_path)
-    with Draft(tmp_path / "people.ledger.db") as draft:
+    with SqliteDraft(tmp_path / "people.ledger.db") as draft:
         kept = planned(text, draft, tmp_path)
         states = dict(draft.connection.execute("SELECT state, COUNT(*) FROM message GROUP BY state").fetchall())
     assert kept.as_dict() == dry.as_dict()
@@ -213,7 +212,7 @@ def peak_of_planning(path: Path) -> int:
     """The most bytes that Python held at once while it planned."""
     tracemalloc.start()
     try:
-        with Draft(None) as draft:
+        with SqliteDraft(None) as draft:
             planned(path, draft, path.parent)
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -230,7 +229,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
 def test_what_is_planned_is_what_is_kept_byte_by_byte(tmp_path: Path) -> None:
     texts = ['quotes "" and \'', "lines\r\nand\nmore", "emoji 👩‍👩‍👧", "עברית", "zero\u200bwidth", "tab\there"]
     text = "recipient,text\r\n" + "".join(f'"CN={n},DC=x","{what}"\r\n' for n, what in enumerate(texts))
-    with Draft(tmp_path / "people.ledger.db") as draft:
+    with SqliteDraft(tmp_path / "people.ledger.db") as draft:
         preview = planned(text, draft, tmp_path)
         draft.keep(source="", columns=[], fingerprint=preview.fingerprint, summary="{}", version="1.0")
     with closing(sqlite3.connect(tmp_path / "people.ledger.db")) as connection:

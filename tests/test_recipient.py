@@ -1,4 +1,4 @@
-"""Laws of identifiers: what is taken for one, and which spellings are the same person."""
+"""Identifiers: which values are one, and which spellings are the same person."""
 
 import random
 import re
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulksms.recipient import BadRecipient, Kind, _dn_key, parse_recipient
+from bulksms.model.recipient import BadRecipient, IdentifierKind, _dn_key, parse_recipient
 
 with warnings.catch_warnings():
     # ldap3 imports names that pyasn1 has renamed.
@@ -72,17 +72,17 @@ def test_two_identifiers_have_two_keys(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
-        ("CN=John Smith,CN=Users,DC=example,DC=com", Kind.DN),
-        (r"CN=Smith\, John,DC=x", Kind.DN),
-        (r"CN=DEL\0ADEL:1,DC=x", Kind.DN),
-        (GUID, Kind.GUID),
-        ("{" + GUID.upper() + "}", Kind.GUID),
-        (SID, Kind.SID),
-        ("S-1-0x123456789ABC-1", Kind.SID),
-        ("S-1-5-4294967295", Kind.SID),
+        ("CN=John Smith,CN=Users,DC=example,DC=com", IdentifierKind.DN),
+        (r"CN=Smith\, John,DC=x", IdentifierKind.DN),
+        (r"CN=DEL\0ADEL:1,DC=x", IdentifierKind.DN),
+        (GUID, IdentifierKind.GUID),
+        ("{" + GUID.upper() + "}", IdentifierKind.GUID),
+        (SID, IdentifierKind.SID),
+        ("S-1-0x123456789ABC-1", IdentifierKind.SID),
+        ("S-1-5-4294967295", IdentifierKind.SID),
     ],
 )
-def test_an_identifier_is_sent_as_given(value: str, kind: Kind) -> None:
+def test_an_identifier_is_sent_as_given(value: str, kind: IdentifierKind) -> None:
     recipient = parse_recipient(f"  {value}\t")
     assert (recipient.given, recipient.kind) == (value, kind)
 
@@ -134,7 +134,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("value", "problem"), BAD)
-def test_what_is_no_identifier_is_told_in_words(value: str, problem: str) -> None:
+def test_a_value_that_is_no_identifier_is_explained(value: str, problem: str) -> None:
     with pytest.raises(BadRecipient, match=problem):
         parse_recipient(value)
 
@@ -243,12 +243,12 @@ def test_ldap3_reads_the_same_names(parts: list[tuple[str, str, str, str, str]])
 def test_a_guid_is_what_uuid_reads(value: uuid.UUID, braces: bool, upper: bool) -> None:
     text = str(value).upper() if upper else str(value)
     recipient = parse_recipient("{" + text + "}" if braces else text)
-    assert (recipient.kind, recipient.key) == (Kind.GUID, f"guid:{uuid.UUID(text)}")
+    assert (recipient.kind, recipient.key) == (IdentifierKind.GUID, f"guid:{uuid.UUID(text)}")
 
 
 @settings(max_examples=300)
 @given(st.text() | st.text(st.sampled_from('CN=DOU,+\\"#;<> ab0-{}1S')))
-def test_any_text_is_an_identifier_or_told_why_not(value: str) -> None:
+def test_any_text_is_an_identifier_or_a_bad_recipient(value: str) -> None:
     try:
         recipient = parse_recipient(value)
     except BadRecipient as problem:

@@ -1,32 +1,66 @@
-"""The Adaxes REST API: one request, told as an `Attempt`."""
+"""The Adaxes REST API: authentication, operations, look-ups, and one request as an `Attempt`.
 
-from bulksms.adaxes.check import Finding, Step, check
-from bulksms.adaxes.client import Client, ClientSettings, Poll
-from bulksms.adaxes.credentials import AccessToken, Account, Credentials, Token
-from bulksms.adaxes.endpoint import Endpoint
+It may import `model` and `errors`. Invariant: trouble with the network is a value, never an exception.
+"""
+
+from bulksms.adaxes.auth import LoginFailure
+from bulksms.adaxes.client import Answered, Caller, Client, LoginError, Poll
+from bulksms.adaxes.diagnose import CheckResult, Step, diagnose
+from bulksms.adaxes.endpoint import (
+    AccessToken,
+    Account,
+    ClientSettings,
+    Credentials,
+    Endpoint,
+    Token,
+    is_loopback,
+    parse_base_url,
+    parse_proxy,
+    proxy_for,
+    without_password,
+)
+from bulksms.adaxes.errors import hint_for
 from bulksms.adaxes.exchange import Exchange, is_unauthenticated
-from bulksms.adaxes.log_in import LogInProblem
-from bulksms.adaxes.look_ups import DirectoryObject, Listing, LookUp, group_members, look_up, search
-from bulksms.adaxes.url import is_loopback, parse_base_url, parse_proxy, proxy_for, without_password
+from bulksms.adaxes.lookups import (
+    Criteria,
+    DirectoryObject,
+    Listing,
+    LookupAnswer,
+    everybody,
+    group_members,
+    has_any,
+    has_some,
+    look_up,
+    search,
+    search_by_filter,
+)
 
 __all__ = [
     "AccessToken",
     "Account",
+    "Answered",
+    "Caller",
+    "CheckResult",
     "Client",
     "ClientSettings",
     "Credentials",
+    "Criteria",
     "DirectoryObject",
     "Endpoint",
     "Exchange",
-    "Finding",
     "Listing",
-    "LogInProblem",
-    "LookUp",
+    "LoginError",
+    "LoginFailure",
+    "LookupAnswer",
     "Poll",
     "Step",
     "Token",
-    "check",
+    "diagnose",
+    "everybody",
     "group_members",
+    "has_any",
+    "has_some",
+    "hint_for",
     "is_loopback",
     "is_unauthenticated",
     "look_up",
@@ -34,5 +68,6 @@ __all__ = [
     "parse_proxy",
     "proxy_for",
     "search",
+    "search_by_filter",
     "without_password",
 ]

@@ -1,22 +1,26 @@
-"""Wire: the bodies and headers of the Adaxes REST API, read leniently and told as facts.
+"""Wire: the bodies and headers of the Adaxes REST API, read leniently and reported as facts.
 
-Pure. Law: no body makes an exception, whatever stands in it; what is kept of it is short, one line, printable, and
-never holds a secret that was named.
+Pure. Invariant: no body raises an exception, whatever its content; what is kept of it is one short printable line
+without any of the secrets that were passed in.
 Sources: Adaxes REST API, "Send SMS", "Operation result", "Error responses", "Get operation status".
 """
 
+import codecs
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta, Struct
 
-from bulksms.attempt import ApiError, OperationResult, ResultType
+from bulksms.model.attempt import ApiError, OperationResult, ResultType
 
 BODY_LIMIT = 64 * 1024
 """Bytes of an answer that are read: an operation result is below one kilobyte, an IIS error page below ten."""
@@ -41,19 +45,23 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-class Reading(Struct, frozen=True, gc=False):
-    """What a body says: at most one of the three, or a `snippet` of anything else."""
+class ParsedBody(Struct, frozen=True, gc=False):
+    """What a body says: at most one of the first three, or a `snippet` of anything else.
+
+    `is_page` is True for a page or a notice for people instead of JSON.
+    """
 
     result: OperationResult | None = None
     api_error: ApiError | None = None
     operation_id: str | None = None
     snippet: str | None = None
+    is_page: bool = False
 
 
 class _Plain(Struct, forbid_unknown_fields=True):
     """A success that has nothing to add: what most answers of most runs are.
 
-    With the documented members only: what stands in others is not read, and might be no JSON.
+    With the documented members only: other members are not read, and might not be JSON.
     """
 
     resultType: Literal[0]  # noqa: N815 - the names on the wire
@@ -71,34 +79,97 @@ def sms_body(recipient: str, text: str) -> bytes:
     return _encode({"directoryObject": recipient, "text": text})
 
 
-def read_answer(status: int, body: bytes, token: str = "", names: Iterable[str] = ()) -> Reading:
-    """What the body of an answer to `sendSms` says.
+def read_answer(
+    status: int, body: bytes, token: str = "", names: Iterable[str] = (), content_type: str | None = None
+) -> ParsedBody:
+    """What the body of an answer to `sendSms` says. The body is in UTF-8 (`to_utf8`).
 
     The token is kept out of everything, `names` (recipient and text) only out of the snippet: the API's own words
-    about a recipient belong into that recipient's row.
+    about a recipient belong in that recipient's row.
     """
     try:
         plain = _decode_plain(body)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return read_closely(status, body, token, names)
-    return Reading(OperationResult(ResultType.SUCCEEDED, object_dn=plain.actualObjectDN or None))
+        return parse_lenient(status, body, token, names, content_type)
+    return ParsedBody(OperationResult(ResultType.SUCCEEDED, object_dn=plain.actualObjectDN or None))
 
 
-def read_closely(status: int, body: bytes, token: str = "", names: Iterable[str] = ()) -> Reading:
+def parse_lenient(
+    status: int, body: bytes, token: str = "", names: Iterable[str] = (), content_type: str | None = None
+) -> ParsedBody:
     """As `read_answer`, for an answer that may be anything."""
     value = read_json(body)
     if isinstance(value, dict):
         if (result := operation_result(value, token)) is not None:
-            return Reading(result=result)
+            return ParsedBody(result=result)
         if (api_error := read_api_error(value, token)) is not None:
-            return Reading(api_error=api_error)
+            return ParsedBody(api_error=api_error)
     if status == 202 and (operation_id := read_operation_id(value)) is not None:
-        return Reading(operation_id=operation_id)
-    return Reading(snippet=snippet(body, (token, *names)))
+        return ParsedBody(operation_id=operation_id)
+    return ParsedBody(
+        snippet=snippet(body, (token, *names)), is_page=value is None and _is_for_people(body, content_type)
+    )
+
+
+def _is_for_people(body: bytes, content_type: str | None) -> bool:
+    """Whether a body that is not JSON is a page or a notice: markup, or anything announced as text.
+
+    JSON that was cut short is the API's, however it is announced. An empty body shows nothing.
+    """
+    start = body[:_SNIPPET_SOURCE].lstrip(b"\xef\xbb\xbf \t\r\n\0")[:1]
+    if start == b"<":
+        return True
+    is_text = (content_type or "").lstrip().lower().startswith(("text/", "application/xhtml"))
+    return is_text and start not in (b"", b"{", b"[", b'"') and body.strip() != b"null"
+
+
+def to_utf8(body: bytes, content_type: str | None = None) -> bytes:
+    """The body in UTF-8, without a byte order mark.
+
+    What is believed, in this order: a byte order mark, the announced charset, UTF-8, Windows-1252. A charset that the
+    body contradicts does not count. ISO-8859-1 and ASCII mean Windows-1252, as in every browser (WHATWG, "Encoding").
+    """
+    announced = _charset(content_type)
+    if announced is None and body.isascii() and b"\0" not in body:
+        return body
+    for mark, marked in _BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            body, announced = body.removeprefix(mark), marked
+            break
+    for charset in (announced or "utf-8", "utf-8"):
+        with suppress(ValueError):
+            return body.decode(charset).encode()
+    return body.decode("cp1252", errors="replace").encode()
+
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
+"""Text encodings of Python that no server writes; some take quadratic time."""
+
+
+@lru_cache(maxsize=64)
+def _charset(content_type: str | None) -> str | None:
+    """The codec that a `Content-Type` announces, if there is one by that name and it is not UTF-8 anyway."""
+    if content_type is None or "charset" not in content_type.lower():
+        return None
+    header = Message()
+    try:
+        header["Content-Type"] = content_type
+        name = codecs.lookup(header.get_content_charset("")).name
+        "".encode(name)
+    except (LookupError, ValueError):
+        return None
+    if name in ("iso8859-1", "ascii"):
+        return "cp1252"
+    return None if name == "utf-8" or name in _NO_CHARSETS else name
 
 
 def read_json(body: bytes) -> Any:  # noqa: ANN401 - a stranger's JSON has any shape
-    """The value of a JSON body, or None if it is none."""
+    """The value of a JSON body in UTF-8, or None if it is none."""
     try:
         return _decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -139,12 +210,12 @@ def read_api_error(value: Any, token: str = "") -> ApiError | None:  # noqa: ANN
     code, state, inner = value.get("code"), value.get("modelState"), value.get("innerError")
     if not (isinstance(code, str) or isinstance(state, dict) or isinstance(inner, dict)):
         return None
-    said = [value["message"]]
+    messages = [value["message"]]
     if isinstance(state, dict):
-        said += [f"{name}: {', '.join(_texts(problems))}" for name, problems in state.items()]
+        messages += [f"{name}: {', '.join(_texts(problems))}" for name, problems in state.items()]
     if isinstance(inner, dict) and isinstance(inner.get("message"), str):
-        said.append(inner["message"])
-    whole = " | ".join(dict.fromkeys(text.strip() for text in said if text.strip()))
+        messages.append(inner["message"])
+    whole = " | ".join(dict.fromkeys(text.strip() for text in messages if text.strip()))
     code = sentence(code, token) if isinstance(code, str) else ""
     return ApiError(sentence(whole, token), code=code or None)
 
@@ -198,7 +269,7 @@ def snippet(body: bytes, secrets: Iterable[str] = ()) -> str | None:
         title = _TITLE.search(page)
         # Most pages say their title once more.
         text = rest if title and _seen(title[0]) in rest else _seen(page)
-    line = without(_one_line(text), secrets)
+    line = redact(_one_line(text), secrets)
     return _cut(line, _SNIPPET) or None
 
 
@@ -212,7 +283,7 @@ def sentence(text: str, token: str = "") -> str:
     return _cut(line.replace(token, "…") if token else line, _SENTENCE)
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
+def redact(text: str, secrets: Iterable[str]) -> str:
     """The text with every secret replaced by `…`, however JSON or a URL would write it."""
     for secret in secrets:
         line = _one_line(secret)

@@ -1,11 +1,26 @@
 """The directory: who the recipients are, asked before anything is sent.
 
-Law: it asks and does nothing else; what an answer means stands in `judging`.
+It may import `adaxes` for the questions, `input` for rows and findings, and `planning.follow_up` for identities.
+Invariant: it asks and changes nothing; what an answer means is decided in `verification` and `matching`, which are
+pure.
 """
 
-from bulksms.directory.asking import Asking
-from bulksms.directory.connection import Directory, Settings, connected
-from bulksms.directory.looked_up import LookedUp
-from bulksms.directory.members import SIZE_LIMIT, GroupMembers
+from bulksms.directory.audience import SIZE_LIMIT, Audience, Group, OrganizationalUnit, Part, Search, excluded
+from bulksms.directory.lookup import Directory, LookedUp, RequestQueue, Settings, connected
+from bulksms.directory.verification import Matcher
 
-__all__ = ["SIZE_LIMIT", "Asking", "Directory", "GroupMembers", "LookedUp", "Settings", "connected"]
+__all__ = [
+    "SIZE_LIMIT",
+    "Audience",
+    "Directory",
+    "Group",
+    "LookedUp",
+    "Matcher",
+    "OrganizationalUnit",
+    "Part",
+    "RequestQueue",
+    "Search",
+    "Settings",
+    "connected",
+    "excluded",
+]

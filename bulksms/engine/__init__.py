@@ -1,1 +1,5 @@
-"""The engine: the run itself. It acts; what it does with an answer is decided in `delivery`."""
+"""The engine: one run. Workers take queued messages from a ledger to the server and write down what became of each.
+
+It may import `planning`, `adaxes`, `ledger`, `policy` and what is below; it acts, and `policy` decides.
+Invariant: no request leaves before its intent is on disk, and however a run ends, the ledger says what is known.
+"""

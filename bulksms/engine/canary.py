@@ -1,107 +1,125 @@
 """Canary: the first few messages, one at a time, each to its end, before the others go.
 
-Law: the first that is not accepted stops the run, with the rest untouched.
+Invariant: the first that is not accepted stops the run, with the rest untouched.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
 
 from bulksms.adaxes import Client
-from bulksms.delivery.outcome import Evidence, classify
-from bulksms.delivery.retry import Decision, Stop, refuses_wait
-from bulksms.engine.books import Books
-from bulksms.engine.line import Drained, Line
-from bulksms.engine.progress import Progress
-from bulksms.ledger.writer import LedgerWriter
-from bulksms.message import Message, State
+from bulksms.engine.stop_signal import Stopping, StopSignal
+from bulksms.engine.worker import AttemptRecorder
+from bulksms.ledger import LedgerWriter
+from bulksms.model.attempt import Attempt, Failure
+from bulksms.model.message import Message, State
+from bulksms.model.run_settings import StopReason
+from bulksms.policy.retry import Decision, Evidence, classify, rejects_wait_header
 
-Ask = Callable[[], Awaitable[bool]]
+Confirm = Callable[[], Awaitable[bool]]
 Claim = Callable[[], Awaitable[Message | None]]
-Deliver = Callable[[Message], Awaitable[Decision]]
-
-
-class Canary:
-    """Sends what is missing of the canary; `ask` is asked whether to go on once all were accepted."""
-
-    def __init__(self, books: Books, line: Line, progress: Progress, ask: Ask | None) -> None:
-        self._books = books
-        self._line = line
-        self._progress = progress
-        self._ask = ask
-
-    async def send(self, missing: int, claim: Claim, deliver: Deliver) -> None:
-        """Send so many, polls included. Raises Drained if the run is not to go on."""
-        while missing > 0 and (message := await claim()) is not None:
-            outcome = self._books.outcome_of(message)
-            decision = await deliver(message)
-            if decision.given_back:
-                continue
-            settled = decision.state is State.PROCESSING or outcome.done()
-            self._require_accepted(message, await outcome if settled else decision.state)
-            missing -= 1
-        await _ask_whether_to_go_on(self._line, self._progress, self._ask, "the canary")
-
-    def _require_accepted(self, message: Message, state: State) -> None:
-        if state is not State.ACCEPTED:
-            _stop(self._line, self._progress, f"row {message.row} is {state}")
-
+Deliver = Callable[[Message], Awaitable[Decision | None]]
 
 _SUSPENDED = "it awaits approval"
 
 
-class TestMessage:
+class Question:
+    """Asks a person whether the run is to go on; a question without an answer is cancelled when the run stops."""
+
+    def __init__(self, stop: StopSignal) -> None:
+        self._stop = stop
+        self.is_open = False
+        """Whether a person is being asked at this moment."""
+
+    async def ask(self, confirm: Confirm | None, after: str) -> None:
+        """Ask, if there is anybody to ask. Raises Stopping if the run is not to go on."""
+        if confirm is None or self._stop.is_set:
+            return
+        self.is_open = True
+        answer = asyncio.ensure_future(confirm())
+        self._stop.on_stop(lambda _: answer.cancel())
+        try:
+            if not await answer:
+                self._stop.set(StopReason.CANARY_FAILED, f"the answer after {after} was no")
+                raise Stopping
+        except asyncio.CancelledError:
+            if answer.cancelled() and self._stop.is_set:
+                raise Stopping from None
+            raise
+        finally:
+            self.is_open = False
+
+
+class Canary:
+    """Sends what is missing of the canary; a person is asked to `confirm` once all were accepted."""
+
+    def __init__(
+        self, recorder: AttemptRecorder, stop: StopSignal, question: Question, confirm: Confirm | None
+    ) -> None:
+        self._recorder = recorder
+        self._stop = stop
+        self._question = question
+        self._confirm = confirm
+
+    async def send(self, missing: int, claim: Claim, deliver: Deliver) -> None:
+        """Send so many, polls included. Raises Stopping if the run is not to go on."""
+        while missing > 0 and (message := await claim()) is not None:
+            outcome = self._recorder.outcome_of(message)
+            decision = await deliver(message)
+            if decision is None:
+                continue
+            settled = decision.state is State.PROCESSING or outcome.done()
+            self._require_accepted(message, await outcome if settled else decision.state)
+            missing -= 1
+        await self._question.ask(self._confirm, "the canary")
+
+    def _require_accepted(self, message: Message, state: State) -> None:
+        if state is not State.ACCEPTED:
+            self._stop.set(StopReason.CANARY_FAILED, f"row {message.row} is {state}")
+            raise Stopping
+
+
+class SelfTest:
     """The first text, sent to the operator's own object before anybody else; it is no message of the plan.
 
-    `ask` is asked whether it arrived.
+    The operator is asked to `confirm` that it arrived. `now` is a POSIX time in seconds.
     """
 
-    __test__ = False  # for pytest, which takes a class of this name for one of its own
-
-    def __init__(self, ledger: LedgerWriter, client: Client, line: Line, progress: Progress, ask: Ask | None) -> None:
+    def __init__(  # noqa: PLR0913 - what it sends with, and who is asked
+        self,
+        ledger: LedgerWriter,
+        client: Client,
+        stop: StopSignal,
+        question: Question,
+        confirm: Confirm | None,
+        *,
+        now: Callable[[], float],
+    ) -> None:
         self._ledger = ledger
         self._client = client
-        self._line = line
-        self._progress = progress
-        self._ask = ask
+        self._stop = stop
+        self._question = question
+        self._confirm = confirm
+        self._now = now
 
     async def send(self, recipient: str) -> None:
-        """Send it, unless somebody was sent to already. Raises Drained if the run is not to go on."""
-        text = await self._ledger.begin_test(recipient, time.time())
+        """Send it, unless an attempt for a message was made before. Raises Stopping if the run is not to go on."""
+        text = await self._ledger.begin_test(recipient, self._now())
         if text is None:
             return
+        if self._stop.is_set:  # while the run logged in, or the intent was written
+            not_sent = Attempt(headers_sent=False, failure=Failure.CANCELLED, began_at=self._now())
+            await self._ledger.end_test(not_sent, Evidence.NEVER_LEFT)
+            raise Stopping
         attempt = await self._client.send(recipient, text)
-        if self._client.server_wait is not None and refuses_wait(attempt):
+        if self._client.server_wait is not None and rejects_wait_header(attempt):
             self._client.server_wait = None
             attempt = await self._client.send(recipient, text)
         evidence = classify(attempt)
         await self._ledger.end_test(attempt, evidence)
         if evidence not in (Evidence.SUCCEEDED, Evidence.STARTED):
-            said = attempt.error or (_SUSPENDED if evidence is Evidence.SUSPENDED else attempt.status or "no answer")
-            why = Stop.UNAUTHORIZED if evidence is Evidence.UNAUTHENTICATED else Stop.CANARY
-            _stop(self._line, self._progress, f"the test message was not accepted: {said}", why)
-        await _ask_whether_to_go_on(self._line, self._progress, self._ask, "the test message")
-
-
-async def _ask_whether_to_go_on(line: Line, progress: Progress, ask: Ask | None, what: str) -> None:
-    if ask is None or line.is_closed:
-        return
-    progress.asking = True
-    answer = asyncio.ensure_future(ask())
-    line.when_closed(answer.cancel)
-    try:
-        if not await answer:
-            _stop(line, progress, f"the answer after {what} was no")
-    except asyncio.CancelledError:
-        if answer.cancelled() and line.is_closed:  # the run is stopping, and waits for no answer
-            raise Drained from None
-        raise
-    finally:
-        progress.asking = False
-
-
-def _stop(line: Line, progress: Progress, said: str, why: Stop = Stop.CANARY) -> NoReturn:
-    progress.stop(why, said)
-    line.close()
-    raise Drained
+            answer = attempt.error or (_SUSPENDED if evidence is Evidence.SUSPENDED else attempt.status or "no answer")
+            unauthorized = evidence is Evidence.UNAUTHENTICATED
+            reason = StopReason.UNAUTHORIZED if unauthorized else StopReason.CANARY_FAILED
+            self._stop.set(reason, f"the test message was not accepted: {answer}")
+            raise Stopping
+        await self._question.ask(self._confirm, "the test message")

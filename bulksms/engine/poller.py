@@ -1,32 +1,31 @@
 """Poller: asks what became of the messages that the server took and is still working on.
 
-Laws: one poller for all of them, so that slow operations never occupy a worker. A message stays `processing` in the
-ledger, with its operation id, until the server has told; a run that ends before that leaves it to the next one. Whom
-the server tells to wait waits, sends for polls and polls for sends.
+Invariants: one poller for all of them, so that slow operations never occupy a worker. A message stays `processing` in
+the ledger, with its operation id, until the server has reported what became of it; a run that ends before that leaves
+it to the next one. A pause that the server asks for holds for sends and polls alike.
 """
 
 import asyncio
 import heapq
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 
-from bulksms.adaxes import Client, is_unauthenticated
-from bulksms.attempt import Attempt
-from bulksms.delivery.operation import Questions, decide_poll, pause_after
-from bulksms.delivery.retry import Decision, Stop
-from bulksms.engine.halt import Halt
-from bulksms.engine.line import Line
-from bulksms.engine.window import Window
-from bulksms.message import Message
+from bulksms.adaxes import Caller, LoginFailure
+from bulksms.engine.stop_signal import StopSignal
+from bulksms.model.attempt import Attempt
+from bulksms.model.message import Message
+from bulksms.model.run_settings import StopReason
+from bulksms.policy.judgement import PollLimiter, RunPolicy
+from bulksms.policy.retry import Decision
 
-Settle = Callable[[Message, Attempt, Decision | None], None]
-"""Told of every poll: what became of its message, None if that is not known yet."""
+OnPoll = Callable[[Message, Attempt, Decision], None]
+"""Called with every poll and with what follows from it."""
 
 
 class _Watched:
-    """One operation: when it was first seen here, and how often it was asked about."""
+    """One operation: when it was first seen here, and how often it was polled."""
 
     __slots__ = ("message", "polls", "since")
 
@@ -37,125 +36,130 @@ class _Watched:
 
 
 class Poller:
-    """Watches operations until each is settled. `earlier` are those that an earlier run left."""
+    """Watches operations until each is settled: those of this run, and first those that an earlier one left.
 
-    def __init__(  # noqa: PLR0913 - whom it asks, whom it tells, and its bounds
+    At most `capacity` of them are watched at a time; each is given up after `timeout` seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it polls, what it goes by, and its bounds
         self,
-        client: Client,
-        earlier: Window,
-        questions: Questions,
+        caller: Caller,
+        policy: RunPolicy,
+        limiter: PollLimiter,
         *,
-        line: Line,
-        settle: Settle,
-        halt: Halt,
+        next_earlier: Callable[[], Awaitable[Message | None]],
+        on_poll: OnPoll,
+        stop: StopSignal,
         timeout: float,
-        room: int,
+        capacity: int,
+        now: Callable[[], float],
     ) -> None:
-        self._client = client
-        self._earlier = earlier
-        self._questions = questions
-        self._line = line
-        self._settle = settle
-        self._halt = halt
+        self._caller = caller
+        self._policy = policy
+        self._limiter = limiter
+        self._next_earlier = next_earlier
+        self._on_poll = on_poll
+        self._stop = stop
         self._timeout = timeout
-        self._room = room
+        self._capacity = capacity
+        self._now = now
         self._due: list[tuple[float, int, _Watched]] = []
         self._changed = asyncio.Event()
-        self._has_room = asyncio.Event()
-        self._has_room.set()
-        self._needs_room = True
+        self._below_capacity = asyncio.Event()
+        self._below_capacity.set()
+        self.has_capacity = True
+        """Whether fewer operations are watched than may be, or the run stops."""
         self._no_more = False
-        line.when_closed(self._send_home)
+        self._has_earlier = True
+        stop.on_stop(lambda _: self._wake())
 
     def watch(self, message: Message, *, polls: int = 0) -> None:
-        """Begin to ask about the operation of this message; one of an earlier run is asked about at once."""
-        now = time.monotonic()
-        first = now + (pause_after(0) if polls == 0 else 0.0)
+        """Begin to poll the operation of this message; one of an earlier run is polled at once."""
+        now = self._now()
+        first = now + (self._policy.timings.poll_pause(0) if polls == 0 else 0.0)
         heapq.heappush(self._due, (first, message.number, _Watched(message, now)))
-        self._look()
+        self._wake()
 
-    @property
-    def has_room(self) -> bool:
-        """Whether fewer operations are under way than may be."""
-        return self._has_room.is_set()
+    async def wait_for_capacity(self) -> None:
+        """Wait while as many operations are watched as may be, unless the run stops."""
+        await self._below_capacity.wait()
 
-    async def room(self) -> None:
-        """Wait while as many operations are under way as may be, or until nobody needs room any more."""
-        await self._has_room.wait()
-
-    def no_more(self) -> None:
+    def close(self) -> None:
         """No message will be added: `run` ends when the last operation is settled."""
         self._no_more = True
-        self._look()
+        self._wake()
 
     async def run(self) -> None:
-        """Ask, until all are settled and no more can come."""
-        async with anyio.create_task_group() as asking:
-            await self._take_earlier()
-            while self._due or self._questions.under_way or not self._no_more:
+        """Poll until all are settled and no more can come."""
+        async with anyio.create_task_group() as polls:
+            polls.start_soon(self._watch_earlier)
+            while self._due or self._limiter.under_way or self._has_earlier or not self._no_more:
                 self._changed.clear()
-                pause = self._pause(time.monotonic())
+                pause = self._pause(self._now())
                 if pause is None or pause > 0:
-                    await self._sleep(pause)
+                    with anyio.move_on_after(pause):
+                        await self._changed.wait()
                 else:
                     _, _, watched = heapq.heappop(self._due)
-                    self._questions.asked()
-                    asking.start_soon(self._ask, watched)
-                await self._take_earlier()
+                    self._limiter.started()
+                    polls.start_soon(self._poll, watched)
 
     def _pause(self, now: float) -> float | None:
-        """Seconds until the next question, None until something changes."""
-        delay = self._questions.delay(now)
+        """Seconds until the next poll, None until something changes."""
+        delay = self._limiter.delay(now)
         if delay is None or not self._due:
             return None
-        return max(delay, self._due[0][0] - now, self._line.held(now))
+        return max(delay, self._due[0][0] - now, self._policy.admission.breaker.seconds_held(now))
 
-    async def _take_earlier(self) -> None:
-        """Those of an earlier run come first, as many at a time as there is room for."""
-        while self._has_place and (message := await self._earlier.next()) is not None:
-            self.watch(message, polls=1)
-
-    async def _ask(self, watched: _Watched) -> None:
-        message = watched.message
-        poll = await self._client.poll(message.operation_id or "")
-        watched.polls += 1
-        attempt = poll.attempt
-        problem = await self._client.ready() if is_unauthenticated(attempt) else None
-        if problem is not None and problem.final:
-            self._halt(Stop.UNAUTHORIZED, problem.sentence, problem.hint)
-        elif problem is not None:  # nobody was there to log in with: that is the answer
-            attempt = problem.attempt
-        now = time.monotonic()
-        self._questions.answered(now, attempt)
-        waited = now - watched.since
-        decision = decide_poll(attempt, poll.completed, message, waited=waited, timeout=self._timeout)
-        self._settle(message, attempt, decision)
-        if decision is None:
-            heapq.heappush(self._due, (now + pause_after(watched.polls), message.number, watched))
-        if self._questions.is_over(now):
-            self._halt(Stop.AWAY, attempt.error)
-        self._look()
-
-    async def _sleep(self, pause: float | None) -> None:
-        try:
-            async with asyncio.timeout(pause):
+    async def _watch_earlier(self) -> None:
+        """Those of an earlier run, as many at a time as may be watched; another machine may leave more of them."""
+        while True:
+            while not self._has_room:
+                self._changed.clear()
                 await self._changed.wait()
-        except TimeoutError:
-            return
+            message = await self._next_earlier()
+            if message is None:
+                break
+            self.watch(message, polls=1)
+        self._has_earlier = False
+        self._wake()
+
+    async def _poll(self, watched: _Watched) -> None:
+        message = watched.message
+        poll = await self._caller.call(partial(self._caller.client.poll, message.operation_id or ""))
+        watched.polls += 1
+        completed = None
+        if not isinstance(poll, LoginFailure):
+            completed = poll.completed
+        elif poll.final:
+            self._stop.set_for_login(poll)
+        now = self._now()
+        self._limiter.finished(now, poll.attempt)
+        decision = self._policy.judge_poll(
+            message,
+            poll.attempt,
+            now,
+            completed=completed,
+            waited=now - watched.since,
+            timeout=self._timeout,
+            polls=watched.polls,
+        )
+        self._on_poll(message, poll.attempt, decision)
+        if decision.retry_in is not None:
+            heapq.heappush(self._due, (now + decision.retry_in, message.number, watched))
+        if self._limiter.has_given_up(now):
+            self._stop.set(StopReason.SERVER_UNAVAILABLE, poll.attempt.error)
+        self._wake()
 
     @property
-    def _has_place(self) -> bool:
-        """Whether one more may be watched; those that are being asked about count as well."""
-        return len(self._due) + self._questions.under_way < self._room
+    def _has_room(self) -> bool:
+        """Whether one more may be watched; those that are being polled count as well."""
+        return len(self._due) + self._limiter.under_way < self._capacity
 
-    def _send_home(self) -> None:
-        """The run is stopping: nobody needs room any more."""
-        self._needs_room = False
-        self._look()
-
-    def _look(self) -> None:
+    def _wake(self) -> None:
         self._changed.set()
-        if self._has_place or not self._needs_room:
-            self._has_room.set()
+        self.has_capacity = self._has_room or self._stop.is_set
+        if self.has_capacity:
+            self._below_capacity.set()
         else:
-            self._has_room.clear()
+            self._below_capacity.clear()

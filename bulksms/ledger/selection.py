@@ -1,14 +1,14 @@
-"""Selection: which messages a person means, by states and reasons (`failed:gave_up,expired`) or rows (`12,40-60`).
+"""Selection: the messages a person means, by state and reason (`failed:attempts_exhausted`) or row (`12,40-60`).
 
 Pure: no clock, no file, no network.
-Law: a word that selects nothing in any ledger is a mistake, and the sentence about it names the good ones.
+Invariant: a word that selects nothing in any ledger is a mistake, and the sentence about it names the good ones.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from bulksms.message import REASONS, Reason, State
+from bulksms.model.message import REASONS, Reason, State
 
 _MOST_ROW = 1 << 53
 """Larger than any row of a file that anybody has."""
@@ -27,7 +27,7 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`failed:gave_up,expired`. Raises ValueError for words that are no states or reasons, or for none at all."""
+        """Parses `failed:attempts_exhausted,expired`. Raises ValueError for unknown words and for none at all."""
         words = [word.strip() for word in text.split(",") if word.strip()]
         if not words:
             raise ValueError(f"no state is named; states are {', '.join(State)}")

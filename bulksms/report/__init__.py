@@ -1,4 +1,5 @@
 """The report: what a ledger says, for people (table, page) and machines (CSV, JSONL, JSON).
 
-Law: it reads and tells; it never changes a ledger, and never says more than the server said.
+It may import the ledger's contract and the model. Invariant: it only reads a ledger, and never asserts more than the
+server answered.
 """

@@ -1,6 +1,7 @@
-"""Charts: figures as the places and sizes of bars, for whoever draws them.
+"""Charts: figures as the positions and sizes of bars.
 
-Pure. Law: sizes are in the units of a drawing that is WIDTH wide and HEIGHT high, with its origin at the upper left.
+Invariant: sizes are in the units of a drawing that is WIDTH wide and HEIGHT high, with its origin at the upper left.
+Times of day are local.
 """
 
 from bisect import bisect_left, bisect_right
@@ -11,8 +12,8 @@ from itertools import accumulate
 from math import floor
 from typing import NamedTuple
 
-from bulksms.ledger.figures import Period, Traffic
-from bulksms.message import State
+from bulksms.ledger import AttemptHistogram, Period
+from bulksms.model.message import State
 
 WIDTH = 1_000.0
 HEIGHT = 100.0
@@ -33,8 +34,8 @@ PROVED: Mapping[str, str] = {
     "succeeded": "accepted",
     "suspended": "held",
     "started": "held",
-    "refused": "refused",
-    "misdirected": "refused",
+    "rejected": "rejected",
+    "misdirected": "rejected",
     "unauthenticated": "unprocessed",
     "never_left": "unprocessed",
     "not_processed": "unprocessed",
@@ -47,14 +48,14 @@ KINDS: Mapping[str, str] = {
     "accepted": "accepted",
     "held": "awaiting approval or processing",
     "unprocessed": "not processed",
-    "refused": "refused",
+    "rejected": "rejected",
     "doubtful": "unknown what became of it",
 }
 """How an attempt can end, the lowest bar first, in a person's words."""
 
 
 class Bar(NamedTuple):
-    """A rectangle; `kind` is what it stands for."""
+    """A rectangle; `kind` is its meaning."""
 
     x: float
     y: float
@@ -88,7 +89,7 @@ class Timeline:
 
 
 class Mark(NamedTuple):
-    """A percentile: its name, where it stands, and its milliseconds."""
+    """A percentile: its name, its place, and its milliseconds."""
 
     name: str
     x: float
@@ -130,10 +131,11 @@ def slot_of(period: Period) -> tuple[float, float]:
     return floor(period.began_at / seconds) * seconds, seconds
 
 
-def timeline(period: Period, traffic: Traffic) -> Timeline:
+def timeline(period: Period, traffic: AttemptHistogram) -> Timeline:
     """Draw what happened in each slot (of `slot_of`)."""
     since, seconds = slot_of(period)
-    count = floor((period.ended_at - since) / seconds) + 1
+    # A period of one instant may end a rounding error before the border of its own slot.
+    count = max(1, floor((period.ended_at - since) / seconds) + 1)
     count += count % 2  # so that the middle is a border
     ended: list[dict[str, int]] = [dict.fromkeys(KINDS, 0) for _ in range(count)]
     for (slot, evidence), attempts in traffic.ended.items():
@@ -203,7 +205,7 @@ def percentiles(times: Sequence[tuple[int, int]]) -> dict[str, int]:
 
 
 def _place(milliseconds: int) -> float:
-    """Where a duration stands, in bars from the very first border."""
+    """The place of a duration, in bars from the very first border."""
     place = bisect_right(BORDERS, milliseconds)
     low, high = _border(place - 1), _border(place)
     return place + (milliseconds - low) / (high - low)
@@ -225,8 +227,8 @@ def duration(milliseconds: float) -> str:
 
 
 def _clock(moment: float, slot: float) -> str:
-    """A time of day in UTC, as fine as the slot; with the day where a slot is hours long."""
-    at = datetime.fromtimestamp(moment, UTC)
+    """A local time of day, as fine as the slot; with the day where a slot is hours long."""
+    at = datetime.fromtimestamp(moment, UTC).astimezone()
     if slot >= 3_600:
         return f"{at:%Y-%m-%d %H:%M}"
     if slot >= 60:

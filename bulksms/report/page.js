@@ -1,5 +1,35 @@
 "use strict";
 (() => {
+  const people = document.getElementById("people");
+  if (people === null) return;
+  const copied = document.getElementById("copied");
+  const asText = () => Array.from(people.rows, (row) => Array.from(row.cells, (cell) => cell.innerText.trim()).join("\t")).join("\n");
+
+  const select = () => {
+    const range = document.createRange();
+    range.selectNodeContents(people);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+  };
+
+  document.getElementById("copy").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(asText());
+      copied.textContent = "Copied, with a tab between the columns.";
+    } catch {
+      select();
+      copied.textContent = "Selected: copy it with Ctrl+C.";
+    }
+  });
+
+  document.getElementById("print").addEventListener("click", () => {
+    document.body.classList.add("list-only");
+    print();
+  });
+  addEventListener("afterprint", () => document.body.classList.remove("list-only"));
+  document.querySelector(".tools").hidden = false;
+})();
+(() => {
   const table = document.getElementById("all");
   if (table === null) return;
   const body = table.tBodies[0];
@@ -32,12 +62,14 @@
     return sorted.direction * (isNumber ? left - right : inOrder(left, right));
   };
 
+  const keyOf = (cell) => cell.querySelector("time")?.dateTime ?? cell.textContent.trim();
+
   const sort = (header, column) => {
     sorted.direction = sorted.column === column ? -sorted.direction : 1;
     sorted.column = column;
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", sorted.direction > 0 ? "ascending" : "descending");
-    for (const line of lines) line.keys[column] ??= line.row.cells[column].textContent.trim();
+    for (const line of lines) line.keys[column] ??= keyOf(line.row.cells[column]);
     const isNumber = header.classList.contains("number");
     lines.sort((one, other) => compare(one, other, column, isNumber));
     const fragment = document.createDocumentFragment();

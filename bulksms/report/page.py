@@ -1,7 +1,7 @@
 """Page: the whole report as one HTML file that needs nothing else: no network, no script, no server.
 
-Laws: whatever stands in a ledger is shown, never obeyed: every value goes through `shown` and is escaped. The policy of
-the page lets nothing run and nothing load but the style and the script that stand in it, each by its hash. Rows go
+Invariants: the page shows what is in a ledger and never obeys it: every value goes through `shown` and is escaped. Its
+content security policy lets nothing run and nothing load but its own style and script, each by its hash. Rows pass
 through one at a time.
 """
 
@@ -16,14 +16,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bulksms.ledger.reader import LedgerReader, Line
-from bulksms.message import State
+from bulksms.ledger import LedgerReader, MessageRecord
+from bulksms.model.message import State
 from bulksms.report import charts
-from bulksms.report.attention import KEPT, attention
-from bulksms.report.characters import code, printable
-from bulksms.report.decisions import as_lines
-from bulksms.report.runs import DIED, RunTold, runs_told
-from bulksms.report.summary import MEANINGS, Exit, Summary, summarise
+from bulksms.report.history import DIED, RunDescription, decision_lines, describe_runs
+from bulksms.report.summary import MEANINGS, ExitCode, Summary, summarise
+from bulksms.report.text import Moment, as_datetime, code, local, printable, utc
+from bulksms.report.triage import KEPT, PersonColumns, Reached, triage, unreached
 
 INLINE = 50_000
 """Messages up to which all are listed in the page."""
@@ -41,7 +40,7 @@ class Wanted:
     `lines` is asked twice, to count and to list; `is_chosen` says that it leaves some messages out.
     """
 
-    lines: Callable[[], Iterator[Line]]
+    lines: Callable[[], Iterator[MessageRecord]]
     is_chosen: bool
     made_at: datetime
     quoted: Callable[[str], str]
@@ -49,14 +48,14 @@ class Wanted:
 
 def as_page(reader: LedgerReader, wanted: Wanted) -> Iterator[str]:
     """The page, piece by piece; best read in `one_moment`, for beside a living run its parts would differ."""
-    stream = _environment().get_template("page.html").stream(_told(reader, wanted))
+    stream = _environment().get_template("page.html").stream(_content(reader, wanted))
     stream.enable_buffering(_CHUNK)
     return stream
 
 
-def _told(reader: LedgerReader, wanted: Wanted) -> dict[str, Any]:
-    plan, summary, runs, figures = reader.plan(), summarise(reader), runs_told(reader), reader.figures()
-    groups, counts = attention(wanted.lines(), is_living=summary.is_living)
+def _content(reader: LedgerReader, wanted: Wanted) -> dict[str, Any]:
+    plan, summary, runs, figures = reader.plan(), summarise(reader), describe_runs(reader), reader.statistics()
+    groups, counts = triage(wanted.lines(), is_living=summary.is_living)
     periods = figures.periods()
     tone, verdict = _verdict(summary, runs)
     return {
@@ -65,12 +64,15 @@ def _told(reader: LedgerReader, wanted: Wanted) -> dict[str, Any]:
         "plan": plan,
         "left_out": _left_out(plan.summary),
         "runs": runs,
-        "decisions": list(as_lines(reader.decisions())),
-        "is_rehearsal": any(told.is_rehearsal for told in runs),
+        "decisions": list(decision_lines(reader.operator_actions())),
+        "is_rehearsal": any(run.is_rehearsal for run in runs),
         "tone": tone,
         "verdict": verdict,
         "shares": charts.shares(summary.counts),
         "groups": groups,
+        "unreached": unreached(groups),
+        "unlisted": sum(group.count - len(group.first) for group in groups if group.kind.reached is not Reached.YES),
+        "person": PersonColumns.of(plan.columns),
         "kept": KEPT,
         "counts": counts,
         "is_chosen": wanted.is_chosen,
@@ -79,7 +81,7 @@ def _told(reader: LedgerReader, wanted: Wanted) -> dict[str, Any]:
         "one_text": figures.one_text(),
         "periods": periods,
         "timelines": [
-            charts.timeline(period, figures.traffic(period.run, *charts.slot_of(period)))
+            charts.timeline(period, figures.attempt_histogram(period.run, *charts.slot_of(period)))
             for period in periods[-TIMELINES:]
         ],
         "answers": charts.distribution(figures.answer_times()),
@@ -90,10 +92,10 @@ def _told(reader: LedgerReader, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _verdict(summary: Summary, runs: list[RunTold]) -> tuple[str, str]:
-    """In one sentence how it stands, and whether that is good, a warning, bad or open."""
+def _verdict(summary: Summary, runs: list[RunDescription]) -> tuple[str, str]:
+    """The state in one sentence, and whether that is good, a warning, bad or open."""
     if summary.is_living:
-        return "open", "A run is working on it now; this is how it stood when the page was made."
+        return "open", "A run is working on it now; the numbers are those of the moment when the page was made."
     if not runs:
         return "open", "Planned; nothing was sent yet."
     if runs[-1].run.ended_at is None:
@@ -103,16 +105,16 @@ def _verdict(summary: Summary, runs: list[RunTold]) -> tuple[str, str]:
 
 
 _TONES = {
-    Exit.ALL_ACCEPTED: "good",
-    Exit.SOME_FAILED: "warning",
-    Exit.SOME_UNKNOWN: "warning",
-    Exit.INTERRUPTED: "warning",
+    ExitCode.ALL_ACCEPTED: "good",
+    ExitCode.SOME_FAILED: "warning",
+    ExitCode.SOME_UNKNOWN: "warning",
+    ExitCode.INTERRUPTED: "warning",
 }
 
 
 def _left_out(counts: Mapping[str, int]) -> str:
     """Rows of the input that were not to be sent, by why."""
-    why = {"duplicates": "duplicate", "suppressed": "suppressed", "told_before": "told before", "bad_rows": "bad"}
+    why = {"duplicates": "duplicate", "suppressed": "suppressed", "sent_before": "sent before", "bad_rows": "bad"}
     return ", ".join(f"{counts[name]:,} {words}" for name, words in why.items() if counts.get(name)) or "nobody"
 
 
@@ -141,10 +143,12 @@ def _environment() -> Environment:
     environment.filters.update(
         {
             "grouped": "{:,}".format,
-            "time": _time,
+            "local": _local,
+            "utc": _utc,
+            "iso": _iso,
             "took": charts.duration,
             "printable": printable,
-            "said": _said,
+            "remarks": _remarks,
             "parts": _parts,
         }
     )
@@ -172,18 +176,23 @@ def _parts(identifier: str) -> Markup:
     return Markup(",<wbr>").join(shown(part) for part in identifier.split(","))
 
 
-def _time(moment: float | datetime | None) -> str:
-    """A time in UTC, to the second."""
-    if moment is None:
-        return ""
-    at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+def _local(moment: Moment | None) -> str:
+    return "" if moment is None else local(moment)
 
 
-def _said(line: Line) -> list[str]:
-    """What was said about a message, and what may have happened to it, each by itself."""
-    status = "" if line.http_status in (None, 200) else f"HTTP {line.http_status}"
-    told = " ".join(filter(None, (status, line.error_code)))
-    twice = "may have been sent twice" if line.may_have_sent_twice else ""
-    operation = f"operation {line.operation_id}" if line.state is State.PROCESSING else ""
-    return [said for said in (line.error, told, *line.warnings, twice, operation) if said]
+def _utc(moment: Moment | None) -> str:
+    return "" if moment is None else utc(moment)
+
+
+def _iso(moment: Moment) -> str:
+    """A time for the machine: it sorts by this."""
+    return f"{as_datetime(moment).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _remarks(record: MessageRecord) -> list[str]:
+    """What the server answered about a message, and what may have happened to it, each by itself."""
+    status = "" if record.http_status in (None, 200) else f"HTTP {record.http_status}"
+    answer = " ".join(filter(None, (status, record.error_code)))
+    twice = "may have been sent twice" if record.possible_duplicate else ""
+    operation = f"operation {record.operation_id}" if record.state is State.PROCESSING else ""
+    return [remark for remark in (record.error, answer, *record.warnings, twice, operation) if remark]

@@ -1,17 +1,25 @@
-"""Summary: one ledger in a few numbers, the equation that has to hold, and the exit code that describes it."""
+"""Summary: one ledger in a few numbers, the equation that has to hold, its exit code, and what to do next.
+
+Invariants of the next steps: nothing is suggested that would send a message to somebody who may have it already. While
+messages are queued there is one thing to do, to go on; what became of the others is settled once, when all have been
+tried.
+"""
 
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from bulksms.ledger.reader import LedgerReader
-from bulksms.message import State
+from bulksms.errors import BulksmsError, InputError, LedgerError, PlanError, ServerError, UsageError
+from bulksms.ledger import LedgerName, LedgerReader, file_beside, open_ledger
+from bulksms.model.message import Reason, State
+from bulksms.model.run_settings import StopReason
+from bulksms.report import shapes
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """The exit codes of the contract; they describe the whole ledger."""
 
     ALL_ACCEPTED = 0
@@ -21,42 +29,60 @@ class Exit(IntEnum):
     SOME_UNKNOWN = 4
     STOPPED = 5
     LEDGER = 6
-    DEFECT = 70
+    INTERNAL_ERROR = 70
     INTERRUPTED = 128 + signal.SIGINT
     TERMINATED = 128 + signal.SIGTERM
 
 
-MEANINGS: Mapping[Exit, str] = {
-    Exit.ALL_ACCEPTED: "all accepted",
-    Exit.SOME_FAILED: "finished; some failed, expired, await approval or were bad rows",
-    Exit.USAGE: "wrong usage or configuration; nothing sent",
-    Exit.REFUSED: "input or plan refused, or already sent; nothing sent",
-    Exit.SOME_UNKNOWN: "finished; of some it is unknown whether they were sent",
-    Exit.STOPPED: "stopped early for safety; what is left stays queued (after a deadline it is expired)",
-    Exit.LEDGER: "trouble with the ledger",
-    Exit.DEFECT: "a defect of bulksms itself",
-    Exit.INTERRUPTED: "interrupted; what is left stays queued",
-    Exit.TERMINATED: "terminated; what is left stays queued",
+MEANINGS: Mapping[ExitCode, str] = {
+    ExitCode.ALL_ACCEPTED: "all accepted",
+    ExitCode.SOME_FAILED: "finished; some failed, expired, await approval or were bad rows",
+    ExitCode.USAGE: "wrong usage or configuration; nothing sent",
+    ExitCode.REFUSED: "input or plan refused, or already sent; nothing sent",
+    ExitCode.SOME_UNKNOWN: "finished; the outcome of some messages is unknown",
+    ExitCode.STOPPED: "stopped early for safety; what is left stays queued (after a deadline it is expired)",
+    ExitCode.LEDGER: "trouble with the ledger",
+    ExitCode.INTERNAL_ERROR: "an internal error of bulksms",
+    ExitCode.INTERRUPTED: "interrupted; what is left stays queued",
+    ExitCode.TERMINATED: "terminated; what is left stays queued",
 }
+
+
+ERROR_EXITS: Mapping[type[BulksmsError], ExitCode] = {
+    UsageError: ExitCode.USAGE,
+    InputError: ExitCode.REFUSED,
+    PlanError: ExitCode.REFUSED,
+    LedgerError: ExitCode.LEDGER,
+    ServerError: ExitCode.STOPPED,
+}
+
+
+def error_exit(error: BulksmsError) -> ExitCode:
+    """The exit code of a command that ends with this error."""
+    return next(code for kind, code in ERROR_EXITS.items() if isinstance(error, kind))
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What `--json` of send, resume and status says, and what the result table shows."""
 
-    ledger: Path
+    ledger: LedgerName
     run: int | None
     input: str
     url: str | None
     fingerprint: str
     counts: Mapping[State, int]
     bad_rows: int
-    may_have_sent_twice: int
+    possible_duplicate: int
     stopped: str | None
     elapsed_seconds: float | None
     settled: int | None = None
     """Messages that the run settled, for its speed."""
     is_living: bool = False
+    is_rehearsal: bool = False
+    """Whether the last run sent to the simulator only."""
+    reasons: tuple[tuple[State, str | None, int], ...] = ()
+    """After a run: its messages by state and reason, as `LedgerReader.reasons` counts them."""
 
     @property
     def total(self) -> int:
@@ -65,75 +91,161 @@ class Summary:
 
     @property
     def messages_per_second(self) -> float | None:
-        """Settled messages a second of the run; None if no run is told of."""
+        """Settled messages a second of the run; None if no run is reported."""
         if self.settled is None or not self.elapsed_seconds:
             return None
         return round(self.settled / self.elapsed_seconds, 2)
 
     @property
-    def exit_code(self) -> Exit:
-        """The code that describes the whole ledger: of several the first of 6, 130, 5, 4, 1, 0."""
-        if self.stopped == "ledger":
-            return Exit.LEDGER
+    def exit_code(self) -> ExitCode:
+        """The code that describes the whole ledger: of several the first of 6, 70, 130, 5, 4, 1, 0."""
+        if self.stopped == "ledger_error":
+            return ExitCode.LEDGER
+        if self.stopped == "internal_error":
+            return ExitCode.INTERNAL_ERROR
         if self.stopped == "interrupted":
-            return Exit.INTERRUPTED
+            return ExitCode.INTERRUPTED
         if self.stopped is not None:
-            return Exit.STOPPED
+            return ExitCode.STOPPED
         if self.counts[State.UNKNOWN]:
-            return Exit.SOME_UNKNOWN
+            return ExitCode.SOME_UNKNOWN
         lacking = sum(self.counts[state] for state in (State.FAILED, State.EXPIRED, State.AWAITING_APPROVAL))
-        return Exit.SOME_FAILED if lacking or self.bad_rows else Exit.ALL_ACCEPTED
+        return ExitCode.SOME_FAILED if lacking or self.bad_rows else ExitCode.ALL_ACCEPTED
 
     def equation(self) -> str:
-        """`total = accepted + …`, without the states in which nothing stands."""
+        """`total = accepted + …`, without the states that have no messages."""
         parts = [f"{count:,} {state}" for state, count in self.counts.items() if count]
         return f"{self.total:,} = {' + '.join(parts) if parts else '0'}"
 
-    def as_json(self) -> dict[str, Any]:
-        """The documented members, in their order."""
-        return {
-            "ledger": str(self.ledger),
-            "run": self.run,
-            "input": self.input,
-            "url": self.url,
-            "fingerprint": self.fingerprint,
-            "total": self.total,
-            "counts": {state.value: self.counts[state] for state in State},
-            "may_have_sent_twice": self.may_have_sent_twice,
-            "stopped": self.stopped,
-            "elapsed_seconds": None if self.elapsed_seconds is None else round(self.elapsed_seconds, 3),
-            "messages_per_second": self.messages_per_second,
-        }
+    def result(self) -> shapes.Result:
+        """The same for machines."""
+        return shapes.Result(
+            ledger=str(self.ledger),
+            run=self.run,
+            input=self.input,
+            url=self.url,
+            fingerprint=self.fingerprint,
+            total=self.total,
+            counts={state: self.counts[state] for state in State},
+            possible_duplicate=self.possible_duplicate,
+            stopped=None if self.stopped is None else StopReason(self.stopped),
+            elapsed_seconds=None if self.elapsed_seconds is None else round(self.elapsed_seconds, 3),
+            messages_per_second=self.messages_per_second,
+        )
 
 
-def summarise(reader: LedgerReader) -> Summary:
-    """How a ledger stands, by its counters and its last run."""
-    plan, runs, standing = reader.plan(), reader.runs(), reader.standing()
-    last = runs[-1] if runs else None
+def summarise(reader: LedgerReader, run: int | None = None) -> Summary:
+    """The summary of a ledger, by its counters and one of its runs: the last one, unless another is named."""
+    plan, runs, counts = reader.plan(), reader.runs(), reader.counts()
+    last = next((each for each in reversed(runs) if run in (None, each.number)), None)
     return Summary(
         ledger=reader.path,
         run=last.number if last else None,
         input=plan.input,
         url=plan.url,
         fingerprint=plan.fingerprint,
-        counts=standing.counts,
+        counts=counts.counts,
         bad_rows=int(plan.summary.get("bad_rows", 0)),
-        may_have_sent_twice=standing.may_have_sent_twice,
+        possible_duplicate=counts.possible_duplicate,
         stopped=last.stopped if last else None,
         elapsed_seconds=last.elapsed_seconds if last else None,
         settled=last.settled if last else None,
-        is_living=standing.is_living,
+        is_living=counts.is_living,
+        is_rehearsal=bool(last and last.settings.get("sandbox")),
     )
 
 
-def status(ledger: Path) -> Summary:
-    """How a ledger stands, also beside a living run. Raises LedgerTrouble if it cannot be read."""
-    with LedgerReader(ledger) as reader:
+def status(ledger: LedgerName) -> Summary:
+    """The summary of a ledger, also beside a living run. Raises LedgerError if it cannot be read."""
+    with open_ledger(ledger) as reader:
         return summarise(reader)
 
 
-def checked_status(ledger: Path) -> Summary:
-    """How a ledger stands after a run, with its counters held against its rows. Raises LedgerTrouble if they differ."""
-    with LedgerReader(ledger) as reader:
+def checked_status(ledger: LedgerName, run: int | None = None) -> Summary:
+    """The summary of a ledger after a run, with its reasons, and its counters checked against its rows.
+
+    Raises LedgerError if they differ.
+    """
+    with open_ledger(ledger) as reader:
         reader.check_counters()
-        return summarise(reader)
+        return replace(summarise(reader, run), reasons=tuple(reader.reasons()))
+
+
+ATTENTION = (State.UNKNOWN, State.FAILED, State.AWAITING_APPROVAL, State.PROCESSING)
+"""Whom an operator wants to see."""
+
+
+class Step(NamedTuple):
+    """Why, and the arguments of the command, to be quoted for a shell."""
+
+    why: str
+    arguments: tuple[str, ...]
+
+
+def next_steps(
+    summary: Summary, reasons: Iterable[tuple[State, str | None, int]], *, is_rehearsal: bool = False
+) -> list[Step]:
+    """The commands, the most urgent first; a rehearsal's ledger can only be looked at."""
+    ledger, counts = str(summary.ledger), summary.counts
+    of_reason = Counter({(state, reason): count for state, reason, count in reasons})
+    looks = [state.value for state in ATTENTION if counts[state]]
+    who = " or ".join(word.replace("_", " ") for word in looks)
+    look = [Step(f"To see the messages that are {who}", ("report", ledger, "--only", ",".join(looks)))] if looks else []
+    if is_rehearsal:
+        return look
+    steps = []
+    if counts[State.QUEUED]:
+        working = f", and the server still works on {counts[State.PROCESSING]:,}" if counts[State.PROCESSING] else ""
+        are = "is" if counts[State.QUEUED] == 1 else "are"
+        why = f"{counts[State.QUEUED]:,} {are} queued{working}; to continue"
+        return [Step(why, ("resume", ledger)), *look]
+    if processing := counts[State.PROCESSING]:
+        why = f"The server still works on {processing:,}; to ask what became of them, sending nothing"
+        steps.append(Step(why, ("resume", ledger)))
+    if again := of_reason[State.FAILED, Reason.ATTEMPTS_EXHAUSTED] + counts[State.EXPIRED]:
+        steps.append(Step(f"{again:,} gave up or expired, certainly not sent; to send again", ("retry", ledger)))
+    steps += look
+    refused = [reason for reason in (Reason.REJECTED, Reason.REJECTED_BEFORE_API) if of_reason[State.FAILED, reason]]
+    if count := sum(of_reason[State.FAILED, reason] for reason in refused):
+        arguments = ("retry", ledger, "--only", ",".join(f"failed:{reason}" for reason in refused))
+        were = "was" if count == 1 else "were"
+        steps.append(Step(f"{count:,} {were} refused; to send again once that is fixed", arguments))
+    if count := of_reason[State.FAILED, Reason.RESOLVED_BY_HAND]:
+        arguments = ("retry", ledger, "--only", f"failed:{Reason.RESOLVED_BY_HAND}")
+        steps.append(Step(f"{count:,} did not get it, as somebody found out; to send to them", arguments))
+    steps += _settling(summary) if counts[State.UNKNOWN] else []
+    return steps or (_after_success(summary) if counts[State.ACCEPTED] else [])
+
+
+def _after_success(summary: Summary) -> list[Step]:
+    """Nothing is left to do but to keep the report, and to write again."""
+    page = str(file_beside(summary.ledger, ".html"))
+    return [
+        Step("For the ticket, the whole report", ("report", str(summary.ledger), "--format", "html", "-o", page)),
+        Step(
+            "To those who got it or may have, an update, a correction or the all-clear, once follow-up.txt says it",
+            follow_up(summary.ledger, "follow-up"),
+        ),
+    ]
+
+
+def follow_up(ledger: LedgerName, name: str) -> tuple[str, ...]:
+    """The command that sends `NAME.txt` to those who got it or may have, from a ledger of that name."""
+    other = file_beside(ledger, f".{name}.ledger.db")
+    return ("send", "--sent-in", str(ledger), "--text-file", f"{name}.txt", "--ledger", str(other))
+
+
+def _settling(summary: Summary) -> list[Step]:
+    """A file of the unknown messages, to be edited once their outcome is known, and the command that settles them."""
+    ledger = str(summary.ledger)
+    file = str(file_beside(summary.ledger, ".unknown.csv"))
+    return [
+        Step(
+            f"{summary.counts[State.UNKNOWN]:,} may or may not have been sent; to write them into a file",
+            ("report", ledger, "--only", "unknown", "--format", "csv", "-o", file),
+        ),
+        Step(
+            "To settle those whose column `status` is then accepted or failed",
+            ("resolve", ledger, "--from", file),
+        ),
+    ]

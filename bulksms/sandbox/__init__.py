@@ -1,8 +1,8 @@
-"""The stand-in Adaxes server: what tests, benchmarks and a rehearsal talk to.
+"""The simulator of an Adaxes server that tests, benchmarks and rehearsals send to.
 
-It listens on loopback only, speaks the REST API as far as it is documented, misbehaves on request, and keeps a
-journal of everything it received. Importing this package does not import aiohttp: the names of the server are
-looked up when they are first asked for, so that `--help` stays quick.
+It listens on loopback only, implements the REST API as far as it is documented, fails on request, and keeps a journal
+of everything it received. Importing this package does not import aiohttp: the names of the server are imported when
+they are first used, so that `--help` stays quick. It may import `model` and `errors`.
 """
 
 from importlib import import_module
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from bulksms.sandbox.comparison import Comparison, compare
 from bulksms.sandbox.directory import Directory, DirectoryObject
-from bulksms.sandbox.fault import Fault
 from bulksms.sandbox.journal import Called, Journal, Received
-from bulksms.sandbox.plan import FaultPlan, Share, parse_faults
+from bulksms.sandbox.plan import Fault, FaultPlan, Share, parse_faults
 
 if TYPE_CHECKING:
     from bulksms.sandbox.log_in import Account
     from bulksms.sandbox.look_ups import PropertyShape, Shapes
-    from bulksms.sandbox.operations import IdShape, SlowSends, Wait
+    from bulksms.sandbox.send_sms import IdShape, SlowSends, Wait
     from bulksms.sandbox.server import Away, Sandbox, serve
 
 __all__ = [
@@ -46,15 +45,15 @@ __all__ = [
 _LATER = {
     "Account": "log_in",
     "Away": "server",
-    "IdShape": "operations",
+    "IdShape": "send_sms",
     "PropertyShape": "look_ups",
     "Sandbox": "server",
     "Shapes": "look_ups",
-    "SlowSends": "operations",
-    "Wait": "operations",
+    "SlowSends": "send_sms",
+    "Wait": "send_sms",
     "serve": "server",
 }
-"""The names whose rooms import aiohttp."""
+"""The names whose modules import aiohttp."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type checker reads the imports above instead

@@ -1,4 +1,4 @@
-"""The stand-in server as a process of its own: `python -m bulksms.sandbox --port 0 --journal FILE`.
+"""The simulator as a process of its own: `python -m bulksms.sandbox --port 0 --journal FILE`.
 
 The first line on standard output is its URL; it ends on TERM and Ctrl-C.
 """
@@ -20,7 +20,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--latency", type=_latency, default=0.0, metavar="SECONDS|LOW-HIGH")
     parser.add_argument("--faults", type=_faults, default=None, metavar="preset|FILE")
-    parser.add_argument("--seed", type=int, default=None, help="of latencies and of who meets which faults")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of the latencies, and of the recipients that meet faults"
+    )
     parser.add_argument("--token", default="sandbox")
     parser.add_argument("--journal", type=Path, default=None, metavar="FILE")
     return parser.parse_args()
@@ -34,8 +36,8 @@ def _latency(text: str) -> float | tuple[float, float]:
 def _faults(text: str) -> FaultPlan:
     try:
         return FaultPlan.from_option(text)
-    except UsageError as mistake:
-        raise argparse.ArgumentTypeError(f"{mistake} {mistake.hint}") from mistake
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"{error} {error.hint}") from error
 
 
 async def _run(arguments: argparse.Namespace) -> None:
@@ -54,7 +56,7 @@ async def _run(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Runs until it is told to end."""
+    """Run until a signal ends it."""
     arguments = _arguments()
     try:
         with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):

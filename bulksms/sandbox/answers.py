@@ -1,20 +1,29 @@
-"""Answers: the bodies that the stand-in server sends, as the Adaxes REST API documents them.
+"""Answers: the bodies that the simulator sends, as the Adaxes REST API documents them, and faults of the connection.
 
 An operation result is `{"resultType", "innerMessages", "exception", "actualObjectDN", "extraInfo"}`, an error
 `{"message", "code"}` with `modelState` at 400; a web server or proxy before the API answers with a page instead.
-The codes other than `unauthenticated` are likely words, not documented ones.
+Of the error codes only `unauthenticated` is documented; the others are plausible.
+Invariant: every client sees what a fault of the connection says, whatever library it uses, because the bytes and the
+end of the connection are produced here. A stalled exchange ends when its client disconnects or the server stops.
 """
 
-import time
+import asyncio
+import contextlib
+import socket
+import struct
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
+from enum import Enum, auto
 from math import ceil
 from types import MappingProxyType
 
 import msgspec
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
-from bulksms.sandbox.fault import Fault
+from bulksms.sandbox.plan import Fault
 
 JSON = "application/json; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
@@ -79,14 +88,14 @@ _BODIES: Mapping[Fault, tuple[int, bytes]] = MappingProxyType(
 )
 
 
-def answer(fault: Fault, recipient: str, retry_after: float, redirected: str) -> web.Response:
-    """The answer to a request that is fully told by its fault; a good one for any other.
+def answer(fault: Fault, recipient: str, retry_after: float, redirected: str, now: float) -> web.Response:
+    """The answer to a request whose fault determines it; a success for any other.
 
-    `retry_after` is in seconds (whole ones are sent); `redirected` is where a 302 leads to.
+    `retry_after` is in seconds (whole ones are sent); `redirected` is the target of a 302; `now` is a POSIX time.
     """
     if fault in _ERRORS:
         status, code, message = _ERRORS[fault]
-        return error(status, code, message, headers=_headers(fault, retry_after))
+        return error(status, code, message, headers=_headers(fault, retry_after, now))
     if fault in _PAGES:
         status, title = _PAGES[fault]
         return page(status, title)
@@ -98,11 +107,11 @@ def answer(fault: Fault, recipient: str, retry_after: float, redirected: str) ->
     return json_answer(200, completed(fault, recipient))
 
 
-def _headers(fault: Fault, retry_after: float) -> Mapping[str, str]:
+def _headers(fault: Fault, retry_after: float, now: float) -> Mapping[str, str]:
     if fault in (Fault.STATUS_429_RETRY_AFTER, Fault.STATUS_503_RETRY_AFTER):
         return {"Retry-After": str(ceil(retry_after))}
     if fault is Fault.STATUS_429_RETRY_DATE:
-        return {"Retry-After": formatdate(ceil(time.time() + retry_after), usegmt=True)}
+        return {"Retry-After": formatdate(ceil(now + retry_after), usegmt=True)}
     return {"Allow": "GET"} if fault is Fault.STATUS_405 else _NOTHING
 
 
@@ -119,7 +128,7 @@ def operation_result(fault: Fault, recipient: str) -> bytes | None:
 
 
 def completed(fault: Fault, recipient: str) -> bytes:
-    """The operation result of a fault, a good one if it has none of its own."""
+    """The operation result of a fault; a success if the fault has none."""
     return operation_result(fault, recipient) or _result(recipient, 0)
 
 
@@ -191,3 +200,96 @@ def page(status: int, title: str, *, headers: Mapping[str, str] = _NOTHING) -> w
     )
     more = {"Proxy-Authenticate": 'Basic realm="proxy"'} if status == 407 else {}
     return web.Response(status=status, body=text.encode(), headers={"Content-Type": _HTML, **more, **headers})
+
+
+# `struct linger` with the linger switched on and no time: close() sends RST. Winsock's members are shorts.
+_RESET_AT_ONCE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+_DRIP_BYTES = 40
+_DRIP_PAUSE = 0.005
+
+
+class Ending(Enum):
+    """How a connection ends."""
+
+    FINISH = auto()
+    """FIN: an orderly close after the last byte."""
+    RESET = auto()
+    """RST: an abortive close."""
+    SILENCE = auto()
+    """None, until the client disconnects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The bytes sent before the end (`status` if they have a status line), and the end."""
+
+    ending: Ending
+    sent: bytes = b""
+    status: int | None = None
+    dripped: bool = False
+
+
+class Gone(web.StreamResponse):
+    """What a handler returns once it has closed the connection: aiohttp then writes nothing more."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - aiohttp's signature
+        raise ConnectionResetError("ended on purpose")
+
+
+def _answer(body: bytes, connection: str = "close") -> bytes:
+    """The head of a success and the given part of its body."""
+    head = f"Content-Type: {JSON}\r\nContent-Length: {len(_RESULT)}\r\nConnection: {connection}\r\n\r\n"
+    return f"HTTP/1.1 200 OK\r\n{head}".encode() + body
+
+
+_RESULT = b'{"resultType":0,"innerMessages":[],"exception":null,"actualObjectDN":null,"extraInfo":{}}'
+
+BROKEN: Mapping[Fault, Broken] = MappingProxyType(
+    {
+        Fault.DROP_BEFORE: Broken(Ending.FINISH),
+        Fault.DROP_AFTER: Broken(Ending.FINISH),
+        Fault.RESET_BEFORE: Broken(Ending.RESET),
+        Fault.RESET_AFTER: Broken(Ending.RESET),
+        Fault.STALL_BEFORE: Broken(Ending.SILENCE),
+        Fault.STALL: Broken(Ending.SILENCE),
+        Fault.STALL_BODY: Broken(Ending.SILENCE, _answer(_RESULT[:20]), 200),
+        Fault.TRUNCATED: Broken(Ending.FINISH, _answer(_RESULT[:20]), 200),
+        Fault.GARBAGE: Broken(Ending.FINISH, b"\x16\x03\x01 this is not HTTP\r\n\r\n"),
+        Fault.ANSWER_THEN_CLOSE: Broken(Ending.FINISH, _answer(_RESULT, "keep-alive"), 200),
+        Fault.DRIP: Broken(Ending.FINISH, _answer(_RESULT), 200, dripped=True),
+    }
+)
+
+
+async def play(broken: Broken, request: web.BaseRequest) -> Gone:
+    """Send the bytes and end the connection."""
+    transport = request.transport
+    if transport is None:
+        return Gone()
+    if broken.dripped:
+        for start in range(0, len(broken.sent), _DRIP_BYTES):
+            transport.write(broken.sent[start : start + _DRIP_BYTES])
+            await asyncio.sleep(_DRIP_PAUSE)
+    else:
+        transport.write(broken.sent)
+    if broken.ending is Ending.SILENCE:
+        await _for_ever()
+    end(transport, reset=broken.ending is Ending.RESET)
+    return Gone()
+
+
+async def _for_ever() -> None:
+    """Wait to be cancelled, by aiohttp when the client disconnects or by the simulator when it stops."""
+    await asyncio.get_running_loop().create_future()
+
+
+def end(transport: asyncio.Transport, *, reset: bool = False) -> None:
+    """Close a connection in order, or reset it."""
+    if not reset:
+        transport.close()
+        return
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):  # the other side may have closed it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+    transport.abort()

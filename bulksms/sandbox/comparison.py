@@ -1,7 +1,7 @@
-"""Comparison: what a ledger says against what the stand-in server received.
+"""Comparison: the ledger against what the simulator received.
 
-Pure. Law: each state allows a number of deliveries, `_ALLOWED`; the rows of one recipient (and text, if texts are
-given) allow together what they allow one by one, so that a duplicate beside its original is no difference.
+Pure. Invariant: each state allows a number of deliveries, `_ALLOWED`; the rows of one recipient (and text, if texts are
+given) together allow the sum, so that a duplicate beside its original is no difference.
 """
 
 from collections import defaultdict
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from bulksms.message import State
+from bulksms.model.message import State
 from bulksms.sandbox.journal import Journal
 
 Outcome = tuple[str, str, bool] | tuple[str, str, bool, str]
-"""recipient, state, may_have_sent_twice, and optionally the text. Give the text with all rows or with none."""
+"""recipient, state, possible_duplicate, and optionally the text. Give the text with all rows or with none."""
 
 _NOT_SENT = (0, 0)
 _PERHAPS = (0, 1)
@@ -31,28 +31,28 @@ _ALLOWED: Mapping[State, tuple[int, int]] = MappingProxyType(
         State.SKIPPED: _NOT_SENT,
     }
 )
-"""The least and the most deliveries that a state allows; `may_have_sent_twice` lifts the most."""
+"""The least and the most deliveries that a state allows; `possible_duplicate` removes the upper bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How the ledger and the journal differ. The first four are differences, in messages; the others are news."""
+    """How the ledger and the journal differ. The first four are differences, in messages; the rest is information."""
 
     missing: int = 0
-    """Said to be accepted, but never delivered."""
+    """Accepted in the ledger, but never delivered."""
     denied: int = 0
     """Delivered, though the ledger says that it was certainly not sent."""
     repeated: int = 0
-    """Delivered more often than allowed, with nothing in the ledger that admits it."""
+    """Delivered more often than allowed, and the ledger does not admit it."""
     strange: int = 0
     """Delivered to a recipient, or with a text, that the ledger does not know."""
 
     requests: int = 0
     delivered: int = 0
     unknown_delivered: int = 0
-    """Unknown in the ledger; were delivered."""
+    """Unknown in the ledger, and delivered."""
     unknown_not_delivered: int = 0
-    """Unknown in the ledger; were not delivered."""
+    """Unknown in the ledger, and not delivered."""
     admitted_repeats: int = 0
     """Delivered more than once, and the ledger says that it may have been."""
 
@@ -63,29 +63,29 @@ class Comparison:
 
     def line(self) -> str:
         """One line for a person."""
-        received = f"{_many(self.requests, 'request')} received, {_many(self.delivered, 'message')} delivered"
+        received = f"{_many(self.requests, 'request')} received, {_many(self.delivered, 'message')} processed"
         if self.agrees:
-            return ", ".join([f"Rehearsal: {received}: the ledger agrees", *self._news()])
-        return f"Rehearsal: {received}: THE LEDGER DIFFERS: {', '.join(self._differences())}"
+            return ", ".join([f"Rehearsal: {received}: server log and ledger agree", *self._information()])
+        return f"Rehearsal: {received}: SERVER LOG AND LEDGER DIFFER: {', '.join(self._differences())}"
 
-    def _news(self) -> list[str]:
+    def _information(self) -> list[str]:
         return _counted(
-            (self.unknown_delivered, "unknown delivered"),
-            (self.unknown_not_delivered, "unknown not delivered"),
-            (self.admitted_repeats, "delivered more than once, as the ledger says they may have been"),
+            (self.unknown_delivered, "unknown and processed"),
+            (self.unknown_not_delivered, "unknown and not processed"),
+            (self.admitted_repeats, "processed more than once, as the ledger says they may have been"),
         )
 
     def _differences(self) -> list[str]:
         return _counted(
-            (self.missing, "accepted but never delivered"),
-            (self.denied, "delivered though not sent by the ledger"),
-            (self.repeated, "delivered too often"),
-            (self.strange, "delivered but not in the ledger"),
+            (self.missing, "accepted but never processed"),
+            (self.denied, "processed though the ledger says not sent"),
+            (self.repeated, "processed too often"),
+            (self.strange, "processed but not in the ledger"),
         )
 
 
 class _Expected:
-    """What the rows of one recipient (and text) allow together."""
+    """What the rows of one recipient (and text) allow in total."""
 
     __slots__ = ("admitted", "least", "most", "unknown")
 
@@ -95,19 +95,19 @@ class _Expected:
         self.unknown = 0
         self.admitted = False
 
-    def allow(self, state: State, may_have_sent_twice: bool) -> None:
+    def allow(self, state: State, possible_duplicate: bool) -> None:
         least, most = _ALLOWED[state]
         self.least += least
         self.most += most
         self.unknown += state is State.UNKNOWN
-        self.admitted |= may_have_sent_twice
+        self.admitted |= possible_duplicate
 
 
 def compare(journal: Journal, outcomes: Iterable[Outcome]) -> Comparison:
-    """Holds what a ledger says of its messages against what was received for them."""
+    """Compare the messages of a ledger with the requests that arrived for them."""
     expected: defaultdict[tuple[str, str | None], _Expected] = defaultdict(_Expected)
-    for recipient, state, may_have_sent_twice, *text in outcomes:
-        expected[recipient, text[0] if text else None].allow(State(state), may_have_sent_twice)
+    for recipient, state, possible_duplicate, *text in outcomes:
+        expected[recipient, text[0] if text else None].allow(State(state), possible_duplicate)
     counts: defaultdict[str, int] = defaultdict(int)
     known = 0
     for (recipient, of_text), rows in expected.items():
@@ -119,7 +119,7 @@ def compare(journal: Journal, outcomes: Iterable[Outcome]) -> Comparison:
 
 
 def _judge(rows: _Expected, delivered: int, counts: defaultdict[str, int]) -> None:
-    """Adds to the counts what one recipient's rows and deliveries show."""
+    """Add the differences of one recipient to the counts."""
     if delivered < rows.least:
         counts["missing"] += rows.least - delivered
     elif delivered > rows.most:

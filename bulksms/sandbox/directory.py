@@ -1,7 +1,7 @@
 """Directory: a small synthetic directory, the same for the same seed and size.
 
-Pure. Law: each object is found by its DN (ignoring case and the blanks around commas), its GUID (braces and case
-ignored) and its SID, if it has one. Contacts have no SID; some users have no mobile number or are disabled.
+Pure. Invariant: each object is found by its DN (ignoring case and blanks around commas), its GUID (ignoring braces and
+case) and its SID, if it has one. Contacts have no SID; some users have no mobile number or are disabled.
 """
 
 import random
@@ -28,7 +28,7 @@ Property = str | int | bool
 
 @dataclass(frozen=True, slots=True)
 class DirectoryObject:
-    """One object; `properties` are those that it has a value for, `members` (of a group) are DNs."""
+    """One object; `properties` has those with a value, `members` (of a group) are DNs."""
 
     dn: str
     guid: str
@@ -39,7 +39,7 @@ class DirectoryObject:
 
 
 class Directory:
-    """Objects, found by any of their identifiers. `everybody_exists` makes up a user for any that is not there."""
+    """Objects, found by any of their identifiers. `everybody_exists` invents a user for any other identifier."""
 
     def __init__(self, *, everybody_exists: bool = False) -> None:
         self._objects: dict[str, DirectoryObject] = {}
@@ -71,7 +71,7 @@ class Directory:
         return iter(self._objects.values())
 
     def add(self, added: DirectoryObject) -> None:
-        """One object more, or one instead of that with the same DN."""
+        """Add an object, or replace the one with the same DN."""
         self._objects[_key(added.dn)] = added
         for identifier in (added.dn, added.guid, added.sid):
             if identifier is not None:
@@ -82,8 +82,15 @@ class Directory:
         found = self._by_identifier.get(_key(identifier))
         return _made_up(identifier) if found is None and self._everybody_exists else found
 
+    def find_container(self, identifier: str) -> str | None:
+        """The key of the container with this DN or GUID, if anything is in it or it is an object itself."""
+        found = self._by_identifier.get(_key(identifier))
+        key = _key(identifier if found is None else found.dn)
+        has_children = any(parent_of(entry.dn).endswith(key) for entry in self)
+        return key if found is not None or has_children else None
+
     def members(self, group: DirectoryObject, *, indirect: bool) -> Iterator[DirectoryObject]:
-        """The members of a group, each once; with those of the groups in it if asked for."""
+        """The members of a group, each once; with `indirect` also those of nested groups."""
         waiting, seen = list(group.members), {_key(group.dn)}
         for dn in waiting:
             member = self._by_identifier.get(_key(dn))
@@ -95,8 +102,13 @@ class Directory:
                 waiting.extend(member.members)
 
 
+def parent_of(dn: str) -> str:
+    """The key of what an object is in: the rest of its DN after the first comma that is not escaped."""
+    return re.split(r"(?<!\\),", _key(dn), maxsplit=1)[-1]
+
+
 def is_identifier(text: str) -> bool:
-    """Whether the API would take this as the identifier of an object: a DN, a GUID or a SID."""
+    """Whether the API accepts this as the identifier of an object: a DN, a GUID or a SID."""
     return any(form.fullmatch(text) for form in (_GUID, _SID, _DN))
 
 

@@ -1,8 +1,8 @@
-"""Journal: what the stand-in server received, and what it made of it.
+"""Journal: what the simulator received, and what it answered.
 
-Law: a request is in the journal before a byte of its answer leaves, and before its client can be told anything; a
-journal file has each line flushed to the operating system, so that another process can judge a killed one.
-`delivered` says whether the phone would ring for this request: decided when it arrives, never changed.
+Invariant: a request is in the journal before a byte of its answer leaves; a journal file has each line flushed to the
+operating system, so that another process can judge a killed one. `delivered` says whether the phone would ring for this
+request: decided when it arrives, never changed.
 """
 
 import os
@@ -21,7 +21,7 @@ class Received(msgspec.Struct, frozen=True, tag="send", tag_field="kind"):
     """One `sendSms` request.
 
     `at` is a POSIX time (UTC) and `clock` the monotonic time of its arrival, both in seconds. `recipient` and `text`
-    are empty if the body was not as the API wants it. `authorized` says whether its token was good, `fault` which
+    are empty if the body was invalid. `authorized` says whether its token was valid, `fault` which
     one was played, `delivered` whether the message went out, `status` which status was answered (None: none).
     """
 
@@ -66,7 +66,7 @@ _LINE = msgspec.json.Decoder(Received | Called)
 
 
 class Journal:
-    """Everything a stand-in server received, in memory as counts and, if asked for, as entries and as a file."""
+    """Everything that the simulator received, in memory as counts and, if asked for, as entries and as a file."""
 
     def __init__(self, file: Path | None = None, *, keep_entries: bool = True) -> None:
         """`keep_entries=False` keeps counts and times only, for long runs; a `file` is appended to once opened."""
@@ -94,7 +94,7 @@ class Journal:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The journal that a file holds, without a last line that was cut off.
+        """The journal in a file, without a last line that was cut off.
 
         Raises `ValueError` for any other line that is not a journal's.
         """
@@ -109,7 +109,7 @@ class Journal:
         return journal
 
     def add(self, entry: Received) -> None:
-        """Books one `sendSms` request."""
+        """Record a `sendSms` request."""
         self.total += 1
         self.unauthorized += not entry.authorized
         self.times.append(entry.clock)
@@ -123,7 +123,7 @@ class Journal:
         self._write(entry)
 
     def add_call(self, entry: Called) -> None:
-        """Books any other request."""
+        """Record any other request."""
         self.calls[f"{entry.method} {entry.path}"] += 1
         if self._keep:
             self.called.append(entry)
@@ -146,20 +146,20 @@ class Journal:
         return iter(self._tallies)
 
     def between(self, start: float, end: float) -> int:
-        """How many `sendSms` requests came in [start, end) of the monotonic clock."""
+        """How many `sendSms` requests arrived in [start, end) of the monotonic clock."""
         return bisect_left(self.times, end) - bisect_left(self.times, start)
 
     def busiest(self, seconds: float) -> int:
-        """The most `sendSms` requests that came within any so many seconds."""
+        """The most `sendSms` requests within any interval of so many seconds."""
         return max((self.between(time, time + seconds) for time in self.times), default=0)
 
     def open(self) -> None:
-        """Opens the file, if there is to be one; raises `OSError`."""
+        """Open the file, if one was named; raises `OSError`."""
         if self._path is not None and self._file is None:
             self._file = _open(self._path)
 
     def close(self) -> None:
-        """Closes the file, if there is one."""
+        """Close the file, if there is one."""
         if self._file is not None:
             self._file.close()
             self._file = None

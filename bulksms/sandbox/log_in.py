@@ -1,13 +1,11 @@
-"""LogIns: the two-step log-in of the stand-in server, its sessions and tokens.
+"""LogIns: the two-step log-in of the simulator, its sessions and tokens.
 
-Law: after three failures each further answer comes later; after five the account is locked, whatever the password.
-A token is good until its life-time is over, it is given back, or `revoke` is called.
+Invariant: after three failures every further answer is delayed; after five the account is locked, whatever the
+password. A token is valid until it expires, is deleted, or `revoke` is called.
 """
 
 import asyncio
-import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from bulksms.sandbox.answers import error, invalid, json_answer
+from bulksms.system import System
 
 _ATTEMPTS = 5
 _ATTEMPTS_BEFORE_DELAY = 3
@@ -30,7 +29,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who may log in, how long what he gets is good, and how long a locked-out guess waits; seconds."""
+    """The account that may log in; the lifetimes of its session and token and the delay of wrong guesses in seconds."""
 
     username: str = "operator@example.com"
     password: str = "sandbox"  # noqa: S105 - no secret: it opens nothing
@@ -49,37 +48,37 @@ class _Session(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class LogIns:
-    """The log-ins of one server; `clock` is its monotonic clock in seconds.
+    """The log-ins of one server, by the clocks of its `system`.
 
-    `refusal` is an `innerError.code` that every log-in meets from now on (None: none); `issued` counts the tokens.
+    `refusal` is an `innerError.code` with which every log-in is refused (None: none); `issued` counts the tokens.
     """
 
-    def __init__(self, account: Account, clock: Callable[[], float]) -> None:
+    def __init__(self, account: Account, system: System) -> None:
         self.refusal: str | None = None
         self.issued = 0
         self._account = account
-        self._clock = clock
+        self._system = system
         self._failures = 0
         self._sessions: dict[str, float] = {}
         self._tokens: dict[str, float] = {}
 
     def good(self, token: str | None) -> bool:
-        """Whether a token is good now."""
-        return token is not None and self._tokens.get(token, 0.0) > self._clock()
+        """Whether a token is valid."""
+        return token is not None and self._tokens.get(token, 0.0) > self._system.monotonic()
 
     def revoke(self) -> None:
-        """No token that was given out is good any more, nor any session."""
+        """Invalidate every token and session."""
         self._tokens.clear()
         self._sessions.clear()
 
     @property
     def open_sessions(self) -> int:
-        """Sessions that nobody ended."""
+        """Sessions that were not ended."""
         return len(self._sessions)
 
     @property
     def open_tokens(self) -> int:
-        """Tokens that nobody gave back."""
+        """Tokens that were not deleted."""
         return len(self._tokens)
 
     async def create_session(self, request: web.BaseRequest) -> web.Response:
@@ -93,7 +92,7 @@ class LogIns:
                 await asyncio.sleep(self._account.delay * (self._failures - _ATTEMPTS_BEFORE_DELAY + 1))
             return self._refuse(refusal)
         self._failures = 0
-        session, expires = self._give(self._sessions, self._account.session_lifetime)
+        session, expires = self._issue(self._sessions, self._account.session_lifetime)
         return json_answer(200, msgspec.json.encode({"sessionId": session, "expiresAtUtc": expires, "type": 0}))
 
     async def create_token(self, request: web.BaseRequest) -> web.Response:
@@ -102,10 +101,10 @@ class LogIns:
             given = msgspec.json.decode(await request.read(), type=_Session)
         except msgspec.MsgspecError as problem:
             return invalid("body", str(problem))
-        if self._sessions.get(given.sessionId, 0.0) <= self._clock():
+        if self._sessions.get(given.sessionId, 0.0) <= self._system.monotonic():
             return error(401, "unauthenticated", "The authentication session is invalid or has expired.")
         self.issued += 1
-        token, expires = self._give(self._tokens, self._account.token_lifetime)
+        token, expires = self._issue(self._tokens, self._account.token_lifetime)
         return json_answer(200, msgspec.json.encode({"token": token, "expiresAtUtc": expires}))
 
     async def end_token(self, request: web.BaseRequest) -> web.Response:
@@ -117,7 +116,7 @@ class LogIns:
         return self._end(self._sessions, request.query.get("id"))
 
     def _refused(self, given: _Credentials) -> str | None:
-        """Why these credentials are refused, if they are; counts the failures."""
+        """The code with which these credentials are refused, or None; counts the failures."""
         if self.refusal is not None:
             return self.refusal
         if self._failures >= _ATTEMPTS:
@@ -133,16 +132,16 @@ class LogIns:
         inner = {"message": reason, "code": code, "attemptsLeft": left}
         return error(403, "logInFailed", "The log-in failed.", innerError=inner)
 
-    def _give(self, book: dict[str, float], lifetime: float) -> tuple[str, str]:
-        """A new name in a book, and when it expires in the API's own form (seven fractional digits)."""
+    def _issue(self, issued: dict[str, float], lifetime: float) -> tuple[str, str]:
+        """A new session or token, and when it expires in the API's format (seven fractional digits)."""
         name = uuid.uuid4().hex
-        book[name] = self._clock() + lifetime
-        expires = datetime.fromtimestamp(time.time() + lifetime, UTC)
+        issued[name] = self._system.monotonic() + lifetime
+        expires = datetime.fromtimestamp(self._system.now() + lifetime, UTC)
         return name, f"{expires:%Y-%m-%dT%H:%M:%S}.{expires.microsecond:06}0Z"
 
-    def _end(self, book: dict[str, float], name: str | None) -> web.Response:
+    def _end(self, issued: dict[str, float], name: str | None) -> web.Response:
         if name is None:
             return invalid("query", "It does not say what to end.")
-        if book.pop(name, None) is None:
+        if issued.pop(name, None) is None:
             return error(404, "notFound", "There is none with this identifier.")
         return web.Response(status=204)

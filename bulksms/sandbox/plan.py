@@ -1,14 +1,15 @@
-r"""FaultPlan: which recipient meets which faults.
+r"""Faults: every way in which the simulator can treat a request, by a stable name, and which recipient meets which.
 
-Law: the plan is a function of the seed and the recipient alone, so neither the order of requests nor how many run
-at once changes it. The first of these that speaks of a recipient decides:
+Invariants: a fault's name says whether the message went out; `PROCESSED` has those after which the phone would ring
+once for each request. The plan is a function of the seed and the recipient alone, so neither the order of requests nor
+concurrency changes it. The first of these that applies to a recipient decides:
 
 1. its own entry in the plan (`recipient` in a file),
 2. a marker in its name: square brackets around a comma list of fault names, as in `CN=Anna [429\,503],OU=Staff`
-   (in a DN the comma is escaped), `503*3` for the same three times; brackets that hold anything else are a name,
-3. the shares: each takes its part of all recipients, chosen by the seed.
+   (in a DN the comma is escaped), `503*3` for the same fault three times; other brackets are part of the name,
+3. the shares: each takes a fraction of all recipients, chosen by the seed.
 
-The listed faults meet the recipient's first, second, … request; every later one is treated well.
+The listed faults meet the recipient's first, second, … request; every later one succeeds.
 
 A file is TOML or JSON:
 
@@ -27,6 +28,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -34,7 +36,160 @@ from typing import Self
 import msgspec
 
 from bulksms.errors import UsageError
-from bulksms.sandbox.fault import Fault
+
+
+class Fault(StrEnum):
+    """What happens to one `sendSms` request. The value is the name used in files, markers and the journal.
+
+    Unless its description says that the message goes out, it does not.
+    """
+
+    OK = "ok"
+    """No fault: the message goes out, resultType 0. A placeholder in lists."""
+
+    # Operation results in a 200 answer.
+    RESULT_FAILED = "result_failed"
+    """resultType 1 with `exception.message` and no inner messages."""
+    RESULT_SUSPENDED = "result_suspended"
+    """resultType 2: waits for approval."""
+    RESULT_WARNING = "result_warning"
+    """resultType 0 with a warning two levels down; the message goes out."""
+    RESULT_ERROR = "result_error"
+    """resultType 0 with an inner error; the message goes out."""
+    RESULT_NAMED = "result_named"
+    """resultType and messageType by name instead of number, an unknown member more; the message goes out."""
+
+    # The API's own errors: `{"message", "code"}`.
+    STATUS_400 = "400"
+    STATUS_401 = "401"
+    STATUS_403 = "403"
+    STATUS_404 = "404"
+    STATUS_405 = "405"
+    STATUS_408 = "408"
+    STATUS_409 = "409"
+    STATUS_413 = "413"
+    STATUS_422 = "422"
+    STATUS_425 = "425"
+    STATUS_429 = "429"
+    STATUS_429_RETRY_AFTER = "429_retry_after"
+    """429 with `Retry-After` in seconds."""
+    STATUS_429_RETRY_DATE = "429_retry_date"
+    """429 with `Retry-After` as an HTTP date."""
+    STATUS_500 = "500"
+    STATUS_500_PROCESSED = "500_processed"
+    """The message goes out, then 500."""
+    STATUS_501 = "501"
+    STATUS_502 = "502"
+    STATUS_503 = "503"
+    STATUS_503_RETRY_AFTER = "503_retry_after"
+    STATUS_504 = "504"
+
+    # Pages of a web server or proxy in front of the API.
+    REDIRECT = "redirect"
+    """302 to a page that answers 200."""
+    REDIRECT_307 = "redirect_307"
+    """307 to `sendSms` itself: a client that follows it sends again, with its token."""
+    HTML_403 = "403_html"
+    HTML_404 = "404_html"
+    STATUS_407 = "407"
+    HTML_500 = "500_html"
+    HTML_502 = "502_html"
+    HTML_502_PROCESSED = "502_processed"
+    """The message goes out, then a proxy answers 502."""
+    HTML_503 = "503_html"
+    HTML_504 = "504_html"
+    HTML_504_PROCESSED = "504_processed"
+    """The message goes out, then a proxy answers 504."""
+
+    # Success that cannot be read as an operation result; the message goes out.
+    EMPTY_200 = "empty_200"
+    HTML_200 = "html_200"
+    UNREADABLE_JSON = "unreadable_json"
+    WRONG_JSON_200 = "wrong_json_200"
+    """JSON, but no operation result."""
+    HUGE_200 = "huge_200"
+    """An operation result of a megabyte."""
+    STATUS_201 = "201"
+    STATUS_204 = "204"
+
+    # Slow operations.
+    ACCEPTED_202 = "202"
+    """202 with an operation id; completes after some polls; the message goes out."""
+    ACCEPTED_202_FAILED = "202_failed"
+    """202; the operation ends with resultType 1."""
+    ACCEPTED_202_SUSPENDED = "202_suspended"
+    """202; the operation ends with resultType 2."""
+    ACCEPTED_202_NO_ID = "202_no_id"
+    """202 without an operation id; the message goes out."""
+    ACCEPTED_202_LOST = "202_lost"
+    """202, but the server does not know the operation afterwards; the message goes out."""
+    ACCEPTED_202_STUCK = "202_stuck"
+    """202; the operation never completes."""
+    ACCEPTED_202_POLL_TROUBLE = "202_poll_trouble"
+    """202; the first poll meets 503, the next two a closed connection (aiohttp repeats a GET once by itself), then as
+    `202`; the message goes out."""
+
+    # The connection.
+    DROP_BEFORE = "drop_before"
+    """Closed (FIN) without an answer."""
+    RESET_BEFORE = "reset_before"
+    """Reset (RST) without an answer."""
+    STALL_BEFORE = "stall_before"
+    """Never answered until the client disconnects."""
+    DROP_AFTER = "drop_after"
+    """The message goes out, then closed (FIN) without an answer."""
+    RESET_AFTER = "reset_after"
+    """The message goes out, then reset (RST) without an answer."""
+    STALL = "stall"
+    """The message goes out; never answered until the client disconnects."""
+    STALL_BODY = "stall_body"
+    """The message goes out; the answer stops in the middle of its body, the connection stays."""
+    TRUNCATED = "truncated"
+    """The message goes out; the connection is closed (FIN) in the middle of the answer's body."""
+    GARBAGE = "garbage"
+    """The message goes out; what comes back is not HTTP."""
+    DRIP = "drip"
+    """The message goes out; a success comes a few bytes at a time."""
+    ANSWER_THEN_CLOSE = "answer_then_close"
+    """The message goes out; a success that promises to keep the connection, which is then closed."""
+    SLOW = "slow"
+    """The message goes out; a success after the sandbox's `slow` seconds (202 after `Adm-Wait` seconds)."""
+
+
+PROCESSED = frozenset(
+    {
+        Fault.OK,
+        Fault.RESULT_WARNING,
+        Fault.RESULT_ERROR,
+        Fault.RESULT_NAMED,
+        Fault.STATUS_500_PROCESSED,
+        Fault.HTML_502_PROCESSED,
+        Fault.HTML_504_PROCESSED,
+        Fault.EMPTY_200,
+        Fault.HTML_200,
+        Fault.UNREADABLE_JSON,
+        Fault.WRONG_JSON_200,
+        Fault.HUGE_200,
+        Fault.STATUS_201,
+        Fault.STATUS_204,
+        Fault.ACCEPTED_202,
+        Fault.ACCEPTED_202_NO_ID,
+        Fault.ACCEPTED_202_LOST,
+        Fault.ACCEPTED_202_POLL_TROUBLE,
+        Fault.DROP_AFTER,
+        Fault.RESET_AFTER,
+        Fault.STALL,
+        Fault.STALL_BODY,
+        Fault.TRUNCATED,
+        Fault.GARBAGE,
+        Fault.DRIP,
+        Fault.ANSWER_THEN_CLOSE,
+        Fault.SLOW,
+    }
+)
+"""The faults after which the message has gone out. A 202 counts from its acceptance: the server completes it
+whether or not anybody polls."""
+
 
 _MARKER = re.compile(r"\[([^\[\]]+)\]")
 _COMMA = re.compile(r"\\?,")
@@ -44,7 +199,7 @@ _MOST_REPEATS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of all recipients (0 to 1) and what their first requests meet."""
+    """A fraction of all recipients (0 to 1) and the faults of their first requests."""
 
     share: float
     faults: tuple[Fault, ...]
@@ -52,7 +207,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """Which recipient meets which faults; raises `UsageError` for shares that cannot be."""
+    """Which recipient meets which faults; raises `UsageError` for impossible shares."""
 
     shares: tuple[Share, ...] = ()
     named: Mapping[str, tuple[Fault, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -60,7 +215,7 @@ class FaultPlan:
 
     def __post_init__(self) -> None:
         if any(not 0 <= share.share <= 1 for share in self.shares):
-            raise UsageError("A share of the recipients lies between 0 and 1.", hint="0.05 is one in twenty.")
+            raise UsageError("A share of the recipients must be between 0 and 1.", hint="0.05 is one in twenty.")
         if sum(share.share for share in self.shares) > 1 + 1e-9:
             raise UsageError(
                 "The shares of the faults add up to more than 1.", hint="Make them smaller; 0.05 is one in twenty."
@@ -68,7 +223,7 @@ class FaultPlan:
 
     @classmethod
     def none(cls) -> Self:
-        """No faults but those that a recipient's name asks for."""
+        """No faults except those in a recipient's name."""
         return cls()
 
     @classmethod
@@ -78,12 +233,12 @@ class FaultPlan:
 
     @classmethod
     def by_share(cls, shares: Mapping[str, float], *, seed: int = 1) -> Self:
-        """As `{"drop_after": 0.02, "429,503*2": 0.05}`: lists of faults and their part of all recipients."""
+        """As `{"drop_after": 0.02, "429,503*2": 0.05}`: lists of faults and their fraction of all recipients."""
         return cls(tuple(Share(share, parse_faults(listed)) for listed, share in shares.items()), seed=seed)
 
     @classmethod
     def preset(cls) -> Self:
-        """The fixed mixture of a rehearsal: two thirds go well at once, each kind of trouble is met by some."""
+        """The fixed mixture of a rehearsal: two thirds succeed at once, and every kind of fault occurs."""
         return cls.by_share(
             {
                 "429_retry_after": 0.04,
@@ -102,14 +257,14 @@ class FaultPlan:
 
     @classmethod
     def from_option(cls, chosen: str | None) -> Self:
-        """The plan of an option `--faults preset|FILE`; None for the option left out. Raises `UsageError`."""
+        """The plan of `--faults preset|FILE`; None if the option was not given. Raises `UsageError`."""
         if chosen is None:
             return cls.none()
         return cls.preset() if chosen == "preset" else cls.load(Path(chosen))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The plan in a TOML or JSON file; raises `UsageError` for one that cannot be read or understood."""
+        """The plan in a TOML or JSON file; raises `UsageError` if it cannot be read or understood."""
         rules = _read(path)
         shares, named = [], {}
         for rule in rules.rules:
@@ -125,7 +280,7 @@ class FaultPlan:
         return cls(tuple(shares), named, rules.seed)
 
     def script(self, recipient: str) -> tuple[Fault, ...]:
-        """What the recipient's first, second, … request meets; empty if all is well."""
+        """The faults of the recipient's first, second, … request; empty if there are none."""
         if self.named and recipient in self.named:
             return self.named[recipient]
         if "[" in recipient and (marked := _marked(recipient)):
@@ -175,13 +330,14 @@ def _repeated(part: str) -> tuple[Fault, ...]:
         return (Fault(name),)
     if not (times.isdecimal() and 1 <= int(times) <= _MOST_REPEATS):
         raise UsageError(
-            f"{part.strip()!r} does not say how often.", hint=f"A number from 1 to {_MOST_REPEATS}, as in {name}*3."
+            f"{part.strip()!r} has no valid number of repeats.",
+            hint=f"Use a number from 1 to {_MOST_REPEATS}, as in {name}*3.",
         )
     return (Fault(name),) * int(times)
 
 
 def _marked(recipient: str) -> tuple[Fault, ...]:
-    """The faults that a recipient's name asks for."""
+    """The faults in a recipient's name."""
     for marker in _MARKER.findall(recipient):
         try:
             return parse_faults(marker)

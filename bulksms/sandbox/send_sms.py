@@ -1,26 +1,130 @@
-"""SendSms: what the stand-in server does with `POST /api/directoryObjects/sendSms`.
+"""SendSms: what the simulator does with `POST /api/directoryObjects/sendSms`, and with polls of slow ones.
 
-Law: a request is read whole, judged, put into the journal, and only then answered. The token comes first, then the
-wire format (exactly `{"directoryObject", "text"}`, two strings, as `application/json`), then the recipient's faults;
-a request that fails the first two uses up none of them.
+Invariants: a request is read completely, judged, recorded in the journal, and only then answered. The token comes
+first, then the wire format (exactly `{"directoryObject", "text"}`, two strings, as `application/json`), then the
+recipient's faults; a request that fails the first two uses up none of them. The result of an operation is fixed when it
+is accepted; polls only reveal it.
 """
 
 import asyncio
 import random
-import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import msgspec
 from aiohttp import web
 
-from bulksms.sandbox.answers import answer, error, invalid, operation_result, page
-from bulksms.sandbox.broken import BROKEN, Broken, play
-from bulksms.sandbox.fault import PROCESSED, Fault
+from bulksms.sandbox.answers import (
+    BROKEN,
+    Broken,
+    Ending,
+    answer,
+    completed,
+    error,
+    invalid,
+    json_answer,
+    operation_result,
+    page,
+    play,
+)
 from bulksms.sandbox.journal import Journal, Received
-from bulksms.sandbox.operations import OPERATIONS, Operations, Wait
-from bulksms.sandbox.plan import FaultPlan
+from bulksms.sandbox.plan import PROCESSED, Fault, FaultPlan
+from bulksms.system import System
+
+
+class Wait(StrEnum):
+    """How the server treats the `Adm-Wait` header."""
+
+    HONOURED = "honoured"
+    """A send that takes longer is answered with 202 after the wait."""
+    IGNORED = "ignored"
+    REFUSED = "refused"
+    """Every send with the header is a 400."""
+
+
+class IdShape(StrEnum):
+    """How a 202 names the operation; the documentation does not say."""
+
+    STRING = "string"
+    OPERATION_ID = "operationId"
+    ID = "id"
+
+
+@dataclass(frozen=True, slots=True)
+class SlowSends:
+    """How the server treats slow sends. `polls`: how many polls an operation of the fault `202` needs to complete."""
+
+    wait: Wait = Wait.HONOURED
+    shape: IdShape = IdShape.STRING
+    polls: int = 2
+
+
+@dataclass(slots=True)
+class _Operation:
+    result: bytes
+    ready_at: float
+    polls_left: int
+    trouble: list[web.Response | Broken]
+    stuck: bool = False
+
+
+OPERATIONS = frozenset(
+    {
+        Fault.ACCEPTED_202,
+        Fault.ACCEPTED_202_FAILED,
+        Fault.ACCEPTED_202_SUSPENDED,
+        Fault.ACCEPTED_202_LOST,
+        Fault.ACCEPTED_202_STUCK,
+        Fault.ACCEPTED_202_POLL_TROUBLE,
+    }
+)
+"""The faults that are answered with the id of an operation."""
+
+_PENDING = b'{"completed":false,"operationResult":null}'
+
+
+class Operations:
+    """The operations of one server; `clock` is its monotonic clock in seconds."""
+
+    def __init__(self, settings: SlowSends, clock: Callable[[], float], chance: random.Random) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._chance = chance
+        self._running: dict[str, _Operation] = {}
+
+    def start(self, fault: Fault, recipient: str, *, ready_in: float | None = None) -> web.Response:
+        """The 202 for a send; it completes by itself after `ready_in` seconds, or after the set number of polls."""
+        name = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+        if fault is not Fault.ACCEPTED_202_LOST:
+            self._running[name] = _Operation(
+                result=completed(fault, recipient),
+                ready_at=self._clock() + (ready_in or 0.0),
+                polls_left=0 if ready_in is not None else self._settings.polls,
+                trouble=_trouble() if fault is Fault.ACCEPTED_202_POLL_TROUBLE else [],
+                stuck=fault is Fault.ACCEPTED_202_STUCK,
+            )
+        shape = self._settings.shape
+        return json_answer(202, msgspec.json.encode(name if shape is IdShape.STRING else {str(shape): name}))
+
+    def poll(self, name: str) -> web.Response | Broken:
+        """The answer to a poll."""
+        operation = self._running.get(name)
+        if operation is None:
+            return error(404, "notFound", "The operation was not found.")
+        if operation.trouble:
+            return operation.trouble.pop(0)
+        operation.polls_left -= 1
+        if operation.stuck or operation.polls_left > 0 or self._clock() < operation.ready_at:
+            return json_answer(200, _PENDING)
+        return json_answer(200, b'{"completed":true,"operationResult":' + operation.result + b"}")
+
+
+def _trouble() -> list[web.Response | Broken]:
+    unavailable = error(503, "serviceUnavailable", "The Adaxes service is not available.")
+    return [unavailable, Broken(Ending.FINISH), Broken(Ending.FINISH)]
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +151,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class _Played:
-    """What a request gets, and after how many seconds."""
+    """The reply to a request, and its delay in seconds."""
 
     reply: web.Response | Broken
     seconds: float = 0.0
@@ -56,11 +160,11 @@ class _Played:
 class SendSms:
     """The sends of one server.
 
-    `everybody` is a fault that meets every request instead of the plan's; while it is `away`, a page of the web
-    server answers, whatever the request.
+    `everybody` is a fault of every request, which replaces the plan's; while the server is `away`, it answers every
+    request with a page.
     """
 
-    def __init__(  # noqa: PLR0913 - the rooms of the server that a send passes through
+    def __init__(  # noqa: PLR0913 - the parts of the server that a send passes through
         self,
         *,
         faults: FaultPlan,
@@ -69,6 +173,7 @@ class SendSms:
         operations: Operations,
         wait: Wait,
         authorized: Callable[[web.BaseRequest], bool],
+        system: System,
         chance: random.Random,
         redirected: str,
     ) -> None:
@@ -82,10 +187,11 @@ class SendSms:
         self._authorized = authorized
         self._chance = chance
         self._redirected = redirected
+        self._system = system
         self._turns: Counter[str] = Counter()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers one request."""
+        """Answer one request."""
         journal = self._journal
         journal.in_flight += 1
         journal.max_in_flight = max(journal.max_in_flight, journal.in_flight)
@@ -98,7 +204,7 @@ class SendSms:
             journal.in_flight -= 1
 
     def _take(self, request: web.BaseRequest, raw: bytes) -> _Played:
-        """Judges a request and books it."""
+        """Judge a request and record it."""
         body, refusal = _parse(request, raw)
         authorized = self._authorized(request)
         if self.away:
@@ -111,8 +217,8 @@ class SendSms:
         played = _Played(refusal) if refusal else self._reply(fault or Fault.OK, body.directoryObject, request)
         entry = Received(
             number=self._journal.total + 1,
-            at=time.time(),
-            clock=time.monotonic(),
+            at=self._system.now(),
+            clock=self._system.monotonic(),
             recipient=body.directoryObject,
             text=body.text,
             authorized=authorized,
@@ -124,7 +230,7 @@ class SendSms:
         return played
 
     def _next(self, recipient: str) -> Fault | None:
-        """The fault that this request of the recipient meets."""
+        """The fault of this request of the recipient."""
         if self.everybody is not None:
             return self.everybody
         script = self._faults.script(recipient)
@@ -135,7 +241,7 @@ class SendSms:
         return script[turn] if turn < len(script) else None
 
     def _reply(self, fault: Fault, recipient: str, request: web.BaseRequest) -> _Played:
-        """How a good request is answered, and after how many seconds."""
+        """The reply to a valid request, and its delay in seconds."""
         seconds = self._duration(fault)
         if fault in BROKEN:
             return _Played(BROKEN[fault], seconds)
@@ -143,10 +249,12 @@ class SendSms:
             return _Played(self._operations.start(fault, recipient), seconds)
         if fault is Fault.REDIRECT_307:
             return _Played(page(307, "Object moved", headers={"Location": str(request.url)}), seconds)
-        wait = self._patience(request)
+        wait = self._wait_asked_for(request)
         if wait is not None and seconds > wait and (fault is Fault.SLOW or operation_result(fault, recipient)):
             return _Played(self._operations.start(fault, recipient, ready_in=seconds), wait)
-        return _Played(answer(fault, recipient, self._timing.retry_after, self._redirected), seconds)
+        return _Played(
+            answer(fault, recipient, self._timing.retry_after, self._redirected, self._system.now()), seconds
+        )
 
     def _duration(self, fault: Fault) -> float:
         """How many seconds the server works on a send."""
@@ -154,8 +262,8 @@ class SendSms:
         drawn = latency if isinstance(latency, int | float) else self._chance.uniform(*latency)
         return max(drawn, self._timing.slow) if fault is Fault.SLOW else drawn
 
-    def _patience(self, request: web.BaseRequest) -> float | None:
-        """After how many seconds the client would rather have an operation's id than wait on."""
+    def _wait_asked_for(self, request: web.BaseRequest) -> float | None:
+        """The seconds after which the client asked for an operation id instead of waiting."""
         asked = request.headers.get("Adm-Wait")
         return float(asked) if asked is not None and asked.isdecimal() and self._wait is Wait.HONOURED else None
 

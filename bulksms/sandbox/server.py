@@ -1,14 +1,13 @@
-"""Sandbox: the stand-in Adaxes server on loopback.
+"""Sandbox: the simulator of an Adaxes server on loopback.
 
-Law: it starts with `async with` and leaves nothing behind at the end: no task, no socket, no half-answered request.
-It is a low-level aiohttp server: measured against `web.Application`, a request costs it a fifth less.
+Invariant: it starts with `async with` and leaves nothing behind at the end: no task, no socket, no half-answered
+request. It is a low-level aiohttp server: measured against `web.Application`, a request costs it a fifth less.
 """
 
 import asyncio
 import contextlib
 import random
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
@@ -18,16 +17,14 @@ from typing import Self
 
 from aiohttp import web
 
-from bulksms.sandbox.answers import answer, error, page
-from bulksms.sandbox.broken import BROKEN, Broken, play
+from bulksms.sandbox.answers import BROKEN, Broken, answer, error, page, play
 from bulksms.sandbox.directory import Directory
-from bulksms.sandbox.fault import Fault
 from bulksms.sandbox.journal import Called, Journal
 from bulksms.sandbox.log_in import Account, LogIns
 from bulksms.sandbox.look_ups import LookUps, Shapes
-from bulksms.sandbox.operations import Operations, SlowSends
-from bulksms.sandbox.plan import FaultPlan
-from bulksms.sandbox.send_sms import SendSms, Timing
+from bulksms.sandbox.plan import Fault, FaultPlan
+from bulksms.sandbox.send_sms import Operations, SendSms, SlowSends, Timing
+from bulksms.system import SYSTEM, System
 
 _BASE = "/restApi"
 _SEND = f"{_BASE}/api/directoryObjects/sendSms"
@@ -39,7 +36,7 @@ _Routes = Mapping[str, Callable[[web.BaseRequest], Awaitable[web.Response | Brok
 
 
 class Away(StrEnum):
-    """How the whole server can be away."""
+    """How the server can be unavailable."""
 
     UNAVAILABLE = "unavailable"
     """Every request is answered with a 503 page."""
@@ -48,16 +45,16 @@ class Away(StrEnum):
 
 
 class Sandbox:
-    """A stand-in Adaxes server; an async context manager.
+    """The simulator; an async context manager.
 
-    `latency` is in seconds, a number or a (low, high) pair; `token` the access token that is always good (None: only
-    those of a log-in are); `port` 0 takes a free one; `tls` serves https. `url` is the base, such as
-    `http://127.0.0.1:40123/restApi`, known once it is entered.
+    `latency` is in seconds, a number or a (low, high) pair; `token` the access token that is always valid (None: only
+    those of a log-in are); `port` 0 takes a free one; `tls` serves https; `system` has its clocks. `url` is the base,
+    such as `http://127.0.0.1:40123/restApi`, known once it is entered.
     """
 
     url: str
 
-    def __init__(  # noqa: PLR0913 - every knob has a good default and is given by name
+    def __init__(  # noqa: PLR0913 - every parameter has a default and is given by name
         self,
         *,
         faults: FaultPlan | None = None,
@@ -74,19 +71,21 @@ class Sandbox:
         directory: Directory | None = None,
         shapes: Shapes | None = None,
         tls: ssl.SSLContext | None = None,
+        system: System = SYSTEM,
     ) -> None:
         self.journal = Journal(journal_file, keep_entries=keep_entries)
         self.token = token
         self.trouble: dict[str, list[Fault]] = {}
-        """Faults that the next other requests meet, by kind, as in `{"POST /api/auth": [Fault.HTML_503]}`."""
+        """Faults of the next requests other than sends, by kind, as in `{"POST /api/auth": [Fault.HTML_503]}`."""
         self._port = port
         self._tls = tls
+        self._system = system
         self._web: web.Server | None = None
         self._listening: asyncio.Server | None = None
         chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
         slow_sends = slow_sends or SlowSends()
-        self._operations = Operations(slow_sends, time.monotonic, chance)
-        self.log_ins = LogIns(account or Account(), time.monotonic)
+        self._operations = Operations(slow_sends, system.monotonic, chance)
+        self.log_ins = LogIns(account or Account(), system)
         self.directory = directory or Directory.synthetic(seed=seed)
         look_ups = LookUps(self.directory, shapes or Shapes())
         self._public: _Routes = {
@@ -100,6 +99,7 @@ class Sandbox:
             "GET /api/directoryObjects": look_ups.one,
             "GET /api/directoryObjects/groupMembers": look_ups.group_members,
             "POST /api/directoryObjects/search": look_ups.search,
+            "GET /api/directoryObjects/search": look_ups.search,
         }
         self._send_sms = SendSms(
             faults=faults or FaultPlan.none(),
@@ -108,13 +108,14 @@ class Sandbox:
             operations=self._operations,
             wait=slow_sends.wait,
             authorized=self._authorized,
+            system=system,
             chance=chance,
             redirected=_REDIRECTED,
         )
 
     @property
     def everybody(self) -> Fault | None:
-        """The fault that every send meets from now on; None: those of the plan."""
+        """The fault of every send; None: those of the plan."""
         return self._send_sms.everybody
 
     @everybody.setter
@@ -138,13 +139,13 @@ class Sandbox:
         self.journal.close()
 
     async def go_away(self, how: Away = Away.UNAVAILABLE) -> None:
-        """The whole server is away from now on."""
+        """Make the server unavailable."""
         if how is Away.REFUSED:
             await self._hang_up()
         self._send_sms.away = True
 
     async def come_back(self) -> None:
-        """The server answers again, at the same address."""
+        """Make the server available again, at the same address."""
         if self._listening is None:
             await self._listen()
         self._send_sms.away = False
@@ -162,7 +163,7 @@ class Sandbox:
         return self._web
 
     async def _hang_up(self) -> None:
-        """Stops listening and ends every connection, whatever is going on there."""
+        """Stop listening and abort every connection."""
         if self._listening is not None:
             self._listening.close()
             self._listening = None
@@ -182,7 +183,8 @@ class Sandbox:
         kind = path.removesuffix(polled or "").removeprefix(_BASE)
         reply = await self._call(request, f"{request.method} {kind}")
         status = reply.status
-        self.journal.add_call(Called(time.time(), time.monotonic(), request.method, kind, status, polled))
+        now, clock = self._system.now(), self._system.monotonic()
+        self.journal.add_call(Called(now, clock, request.method, kind, status, polled))
         return await play(reply, request) if isinstance(reply, Broken) else reply
 
     async def _call(self, request: web.BaseRequest, kind: str) -> web.Response | Broken:
@@ -191,7 +193,7 @@ class Sandbox:
             return page(503, "Service Unavailable")
         if waiting := self.trouble.get(kind):
             fault = waiting.pop(0)
-            return BROKEN.get(fault) or answer(fault, "", 1.0, _REDIRECTED)
+            return BROKEN.get(fault) or answer(fault, "", 1.0, _REDIRECTED, self._system.now())
         if request.path == _REDIRECTED:
             return page(200, "Sign in to continue")
         if not request.path.startswith(f"{_BASE}/api/"):
@@ -228,9 +230,9 @@ async def serve(  # noqa: PLR0913 - the options of the command, by name
     port: int = 0,
     journal_file: Path | None = None,
 ) -> None:
-    """Runs a sandbox until it is cancelled; `ready` is told its URL once it listens.
+    """Run a sandbox until it is cancelled; `ready` is called with its URL once it listens.
 
-    A `seed` takes the place of that in the fault plan, too. No entries are kept in memory, only in the journal file.
+    A `seed` also replaces that of the fault plan. No entries are kept in memory, only in the journal file.
     Raises `OSError` if the port is taken.
     """
     faults = faults or FaultPlan.none()

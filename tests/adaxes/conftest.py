@@ -1,105 +1,26 @@
-"""A peer of raw sockets that counts every byte of a request it gets, and certificates of our own authority."""
+"""Peers that play a script, ports in every condition, and certificates of our own authority."""
 
 import asyncio
 import contextlib
 import datetime as dt
 import socket
 import ssl
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-SUCCESS = b'{"resultType":0,"innerMessages":[],"exception":null,"actualObjectDN":"CN=John,DC=example","extraInfo":{}}'
-
-
-@dataclass
-class Connection:
-    """One accepted connection; what was read of it is counted by its peer."""
-
-    peer: "Peer"
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def request(self) -> bytes:
-        """Read one whole request; raises IncompleteReadError at the end of the connection."""
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        self.peer.received += head
-        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        body = await self.reader.readexactly(int(lengths[0].partition(b":")[2]) if lengths else 0)
-        self.peer.received += body
-        self.peer.requests.append(head + body)
-        return head + body
-
-    def answer(self, body: bytes = SUCCESS, status: str = "200 OK", headers: str = "") -> None:
-        lines = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-        self.writer.write(lines.encode() + body)
-
-    def reset(self) -> None:
-        """Break the connection off with a RST."""
-        linger_no_time = struct.pack("ii", 1, 0)
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_no_time)
-        self.writer.transport.abort()
-
-    async def tunnel(self, port: int) -> bytes:
-        """Be a proxy that opens the tunnel it is asked for to a port of this machine; returns what it was asked."""
-        asked = await self.reader.readuntil(b"\r\n\r\n")
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        self.writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(_carry(self.reader, writer), _carry(reader, self.writer))
-        return asked
-
-    async def until_end(self) -> None:
-        """Count everything that still comes."""
-        with contextlib.suppress(OSError):
-            while data := await self.reader.read(65536):
-                self.peer.received += data
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    finally:
-        writer.close()
-
-
-Script = Callable[[Connection], Awaitable[None]]
-
-
-@dataclass
-class Peer:
-    """A listening socket on loopback that plays a script to each connection."""
-
-    port: int = 0
-    connections: int = 0
-    received: bytearray = field(default_factory=bytearray)
-    requests: list[bytes] = field(default_factory=list)
-    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.port}/restApi"
-
-    @property
-    def secure_base(self) -> str:
-        return f"https://localhost:{self.port}/restApi"
-
-    async def quiet(self) -> None:
-        """Wait until every connection's script has come to its end."""
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=10)
-
-
-Listen = Callable[..., Awaitable[Peer]]
+from tests.adaxes.harness import Certify, Connection, Listen, Peer, Script
 
 
 @pytest.fixture
 async def listen() -> AsyncIterator[Listen]:
-    """Start peers: each plays its script to whoever connects, over TLS with `ssl=`."""
+    """Start peers: each plays its script to every client, over TLS with `ssl=`."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(script: Script, **options: object) -> Peer:
@@ -148,21 +69,37 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
-Certify = Callable[..., ssl.SSLContext]
-
-
 @pytest.fixture(scope="session")
 def certify(authority: trustme.CA) -> Certify:
-    """What a server with a certificate for this name shows; with negative days it has expired."""
+    """A server's context with a certificate for this name; with negative days it has expired."""
 
-    def context(name: str = "localhost", *, days: int = 30) -> ssl.SSLContext:
+    def context(
+        name: str = "localhost", *, days: int = 30, begins_in: int = -60, is_self_signed: bool = False
+    ) -> ssl.SSLContext:
         now = dt.datetime.now(dt.UTC)
-        begin, end = now - dt.timedelta(days=60), now + dt.timedelta(days=days)
+        begin, end = now + dt.timedelta(days=begins_in), now + dt.timedelta(days=days)
         shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(name, not_before=begin, not_after=end).configure_cert(shown)
+        if is_self_signed:
+            _self_signed(name, begin, end, shown)
+        else:
+            authority.issue_cert(name, not_before=begin, not_after=end).configure_cert(shown)
         return shown
 
     return context
+
+
+def _self_signed(name: str, begin: dt.datetime, end: dt.datetime, context: ssl.SSLContext) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), begin, end)
+    certificate = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False).sign(
+        key, hashes.SHA256()
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    with trustme.Blob(pem).tempfile() as file:
+        context.load_cert_chain(file)
 
 
 @pytest.fixture

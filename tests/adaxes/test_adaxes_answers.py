@@ -1,4 +1,4 @@
-"""Answers of the API, read leniently: tables of status, header and body (aioresponses), and laws over any body."""
+"""Answers of the API, read leniently: tables of status, header and body (aioresponses), and properties of any body."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from bulksms.adaxes import AccessToken, Client, ClientSettings, Poll, wire
-from bulksms.adaxes.failures import words_of
-from bulksms.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
+from bulksms.adaxes.errors import describe_error
+from bulksms.model.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
 
 BASE = "http://localhost/restApi"
 RECIPIENT = "CN=Smith\\, John,CN=Users,DC=example,DC=com"
@@ -240,7 +240,7 @@ def test_no_retry_after_makes_an_exception(header: str) -> None:
     assert seconds is None or 0 <= seconds <= 86_400
 
 
-async def test_a_retry_after_stands_in_the_attempt() -> None:
+async def test_a_retry_after_is_in_the_attempt() -> None:
     attempt = await answered(b"", 503, {"Retry-After": "12"})
     assert (attempt.status, attempt.retry_after) == (503, 12.0)
 
@@ -263,6 +263,76 @@ def test_the_time_of_expiry_is_read_with_seven_digits(text: object, moment: date
     assert wire.expiry(text) == moment
 
 
+# --- charsets and pages ------------------------------------------------------------------------------------
+
+GERMAN = '{"message": "Zugriff verweigert für Müller (5 €)", "code": "accessDenied"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (GERMAN.encode(), None),
+        (GERMAN.encode(), "application/json"),
+        (GERMAN.encode(), "application/json; charset=utf-8"),
+        (GERMAN.encode("utf-8-sig"), "application/json; charset=iso-8859-1"),
+        (GERMAN.encode("utf-16"), "application/json"),
+        (GERMAN.encode("utf-16-be"), "application/json; charset=utf-16be"),
+        (GERMAN.encode("cp1252"), None),
+        (GERMAN.encode("cp1252"), "application/json; charset=iso-8859-1"),
+        (GERMAN.encode("cp1252"), 'application/json; charset="Windows-1252"'),
+        (GERMAN.encode("cp1252"), "application/json; charset=utf-8"),
+        (GERMAN.encode("cp1252"), "application/json; charset=none-such"),
+        (GERMAN.encode("cp1252"), "application/json; charset=zlib"),
+        (GERMAN.encode("cp1258"), "application/json; charset=windows-1258"),
+    ],
+)
+async def test_an_error_is_read_in_the_charset_that_it_was_written_in(body: bytes, content_type: str | None) -> None:
+    attempt = await answered(body, 403, {"Content-Type": content_type} if content_type else None)
+    assert attempt.api_error == ApiError("Zugriff verweigert für Müller (5 €)", "accessDenied")
+
+
+@given(st.binary(max_size=200), st.text(max_size=40), st.booleans())
+@example(b"\xfe\xff\xd8", "utf-7", True)
+@example(b"+2AA-", "utf-7", True)
+@example(b"\x81\xff", "undefined", True)
+def test_every_body_becomes_utf_8(body: bytes, announced: str, is_charset: bool) -> None:
+    content_type = f"text/html; charset={announced}" if is_charset else announced
+    wire.to_utf8(body, content_type).decode()
+
+
+HTML = "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("status", [200, 202, 400, 403, 404, 500, 503])
+@pytest.mark.parametrize(
+    ("body", "content_type", "is_page"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", HTML, True),
+        (b"\xef\xbb\xbf\r\n <html>", None, True),
+        ("<html>".encode("utf-16"), None, True),
+        (b'<?xml version="1.0"?><error/>', "application/xml", True),
+        (b"Request Too Long", "text/plain", True),
+        (b"Your session has ended", HTML, True),
+        (b"", HTML, False),
+        (b" \r\n", HTML, False),
+        (b"null", HTML, False),
+        (b"{}", HTML, False),
+        (b'{"resultType": 0}', HTML, False),
+        (b'{"message": "no", "code": "x"}', HTML, False),
+        (b'{"resultType": 0', HTML, False),
+        (b'{"resultType": 0', "application/json", False),
+        (b'{"error": "gateway"}', "application/json", False),
+        (b"\x00\x01\x02", "application/octet-stream", False),
+    ],
+)
+async def test_a_page_for_people_differs_from_the_apis_json(
+    status: int, body: bytes, content_type: str | None, is_page: bool
+) -> None:
+    attempt = await answered(body, status, {"Content-Type": content_type} if content_type else None)
+    assert attempt.is_page is is_page
+    assert attempt.is_from_api == (body.startswith((b'{"resultType": 0}', b'{"message')))
+
+
 # --- snippets and secrets ----------------------------------------------------------------------------------
 
 IIS = b"""<!DOCTYPE html><html><head><title>503 - Service&nbsp;Unavailable</title>
@@ -275,7 +345,7 @@ async def test_a_web_servers_page_becomes_one_readable_line() -> None:
     assert attempt.snippet == "503 - Service Unavailable The service is unavailable."
 
 
-async def test_a_title_that_the_page_repeats_is_said_once() -> None:
+async def test_a_title_that_the_page_repeats_is_reported_once() -> None:
     attempt = await answered(IIS.replace(b"The service is", b"Server Error</h2><h2>503 - Service Unavailable;"), 503)
     assert attempt.snippet == "Server Error 503 - Service Unavailable; unavailable."
     attempt = await answered(b"<title>Bad  Gateway</title><h1>Bad\nGateway</h1><p>nginx", 502)
@@ -320,14 +390,14 @@ def test_a_plain_success_reads_as_if_it_was_looked_at_closely(members: object, b
     written = msgspec.json.encode(members)
     at, what = broken
     for body in (written, written[:at] + what + written[at:]):
-        assert wire.read_answer(200, body) == wire.read_closely(200, body)
+        assert wire.read_answer(200, body) == wire.parse_lenient(200, body)
 
 
 @pytest.mark.parametrize("extra", [b'"\xff"', b"9e999", b"{", b'"\\ud800"', b"[" * 5_000 + b"]" * 5_000])
 @pytest.mark.parametrize("name", [b"extraInfo", b"other"])
 def test_a_success_with_something_unreadable_in_it_is_none(name: bytes, extra: bytes) -> None:
     body = b'{"resultType":0,"' + name + b'":' + extra + b"}"
-    assert wire.read_answer(200, body) == wire.read_closely(200, body)
+    assert wire.read_answer(200, body) == wire.parse_lenient(200, body)
     assert wire.read_answer(200, body).result is None
 
 
@@ -365,8 +435,8 @@ JSON = st.recursive(
 @given(JSON, st.sampled_from([200, 202, 400]))
 def test_no_shape_of_json_makes_an_exception(value: object, status: int) -> None:
     reading = wire.read_answer(status, msgspec.json.encode(value))
-    told = [reading.result, reading.api_error, reading.operation_id]
-    assert sum(one is not None for one in told) <= 1
+    lines = [reading.result, reading.api_error, reading.operation_id]
+    assert sum(one is not None for one in lines) <= 1
 
 
 PLAIN = st.characters(exclude_categories=["Cs"], exclude_characters="<&…\N{REPLACEMENT CHARACTER}")
@@ -397,7 +467,7 @@ def test_a_snippet_never_holds_the_text_that_was_sent(text: str, around: str) ->
         (aiohttp.NonHttpUrlClientError("x"), Failure.BAD_URL),
         (ValueError("label too long"), Failure.BAD_URL),
         (aiohttp.ClientPayloadError("x"), Failure.DISCONNECTED),
-        (aiohttp.ClientError(f"{TOKEN} {RECIPIENT}"), Failure.GARBLED),
+        (aiohttp.ClientError(f"{TOKEN} {RECIPIENT}"), Failure.MALFORMED),
     ],
 )
 async def test_what_the_library_raises_is_a_failure_with_harmless_words(error: Exception, failure: Failure) -> None:
@@ -419,13 +489,13 @@ async def test_what_the_library_raises_is_a_failure_with_harmless_words(error: E
         (TimeoutError(), "the time was up"),
     ],
 )
-def test_what_people_are_told_names_no_exception(error: Exception, words: str) -> None:
-    assert words_of(error) == words
+def test_what_people_are_reported_names_no_exception(error: Exception, words: str) -> None:
+    assert describe_error(error) == words
 
 
-async def test_a_defect_of_ours_is_no_attempt() -> None:
+async def test_an_internal_error_of_ours_is_no_attempt() -> None:
     with aioresponses() as mocked:
-        mocked.post(f"{BASE}/api/directoryObjects/sendSms", exception=RuntimeError("a defect"))
+        mocked.post(f"{BASE}/api/directoryObjects/sendSms", exception=RuntimeError("a bug"))
         async with Client(ClientSettings(BASE), AccessToken(TOKEN)) as client:
             with pytest.raises(RuntimeError):
                 await client.send(RECIPIENT, TEXT)

@@ -1,8 +1,9 @@
-"""Log-in: one for all workers, in time, and never a second one after a refusal. The judge is the stand-in server."""
+"""Log-in: one for all workers, in time, and never a second one after a refusal. The judge is the simulator."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,15 @@ import msgspec
 import pytest
 
 from bulksms.adaxes import AccessToken, Account, Client, ClientSettings, Credentials, is_unauthenticated
-from bulksms.adaxes.credentials import Token
-from bulksms.attempt import Failure
+from bulksms.adaxes.endpoint import Token
 from bulksms.errors import UsageError
+from bulksms.model.attempt import Failure
 from bulksms.sandbox import Fault, Sandbox
 from bulksms.sandbox.log_in import Account as SandboxAccount
+from bulksms.system import SYSTEM
 
 if TYPE_CHECKING:
-    from tests.adaxes.conftest import Connection, Listen, Script
+    from tests.adaxes.harness import Connection, Listen, Script
 
 USERNAME, PASSWORD = "operator@example.com", "sandbox"
 GOOD = Account(USERNAME, PASSWORD)
@@ -45,7 +47,7 @@ async def test_many_workers_share_one_log_in() -> None:
 
 
 async def test_many_workers_share_a_log_in_that_fails() -> None:
-    """Whoever waited for it has its answer; the next one to ask tries again."""
+    """Those who waited for it get its answer; the next one to ask tries again."""
     async with tokenless() as sandbox, client(sandbox.url) as one:
         sandbox.trouble[CREATE] = [Fault.HTML_503] * 2
         problems = await asyncio.gather(*[one.ready() for _ in range(20)])
@@ -188,7 +190,7 @@ async def test_a_wrong_password_makes_exactly_one_request() -> None:
         ("somethingNew", "The log-in failed."),
     ],
 )
-async def test_every_refusal_is_told_in_plain_words(code: str, words: str) -> None:
+async def test_every_refusal_is_reported_in_plain_words(code: str, words: str) -> None:
     async with tokenless() as sandbox, client(sandbox.url) as one:
         sandbox.log_ins.refusal = code
         problem = await one.ready()
@@ -234,12 +236,12 @@ async def test_a_renewal_that_fails_by_bad_luck_leaves_the_old_token_in_use() ->
         assert await one.ready() is None
         token = one.token
         assert token is not None
-        token.renew_at = time.monotonic()
+        token.renew_at = SYSTEM.monotonic()
         sandbox.trouble["POST /api/authSessions/create"] = [Fault.HTML_503]
         assert await one.ready() is None
         assert one.token is token
         assert (await one.send(RECIPIENT, "text")).result is not None
-        token.renew_at = token.expires_at = time.monotonic()
+        token.renew_at = token.expires_at = SYSTEM.monotonic()
         sandbox.trouble["POST /api/authSessions/create"] = [Fault.HTML_503]
         problem = await one.ready()
         assert problem is not None
@@ -331,7 +333,7 @@ async def test_a_token_without_a_believable_end_is_used_until_it_is_refused(
         assert await one.ready() is None
         token = one.token
     assert token is not None
-    assert (token.renew_at, token.expires_at, token.ripe, token.expired) == (None, None, False, False)
+    assert (token.renew_at, token.expires_at) == (math.inf, math.inf)
     deletes = [request.split(b" ")[1] for request in peer.requests if request.startswith(b"DELETE")]
     assert deletes == [b"/restApi/api/auth?token=t%2B1", b"/restApi/api/authSessions?id=s%2F1"]
 
@@ -339,12 +341,10 @@ async def test_a_token_without_a_believable_end_is_used_until_it_is_refused(
 async def test_the_servers_clock_counts_where_clocks_differ(listen: Listen) -> None:
     peer = await listen(log_in_server("2001-01-01T00:30:00.1234567Z", "Mon, 01 Jan 2001 00:00:00 GMT"))
     async with client(peer.base) as one:
-        began = time.monotonic()
+        began = SYSTEM.monotonic()
         assert await one.ready() is None
         token = one.token
         assert token is not None
-        assert token.expires_at is not None
-        assert token.renew_at is not None
     assert 1799 < token.expires_at - began < 1810
     assert token.expires_at - token.renew_at == pytest.approx(60)
 

@@ -14,10 +14,11 @@ from bulksms.adaxes import (
     ClientSettings,
     DirectoryObject,
     group_members,
+    has_any,
     look_up,
     search,
 )
-from bulksms.adaxes.look_ups import read_object
+from bulksms.adaxes.lookups import read_object
 from bulksms.sandbox import Directory, PropertyShape, Sandbox, Shapes
 from bulksms.sandbox import DirectoryObject as SandboxObject
 from bulksms.sandbox.directory import EVERYBODY
@@ -117,8 +118,10 @@ async def test_exactly_a_thousand_looks_cut() -> None:
 async def test_many_people_are_found_in_one_search(member: str | None) -> None:
     shapes = Shapes(PropertyShape.LIST, member)
     async with Sandbox(directory=directory(), shapes=shapes) as sandbox, client(sandbox) as one:
-        hits = await search(one, "mail", ["anna@example.com", "USER0001@example.com", "who@example.com"])
-        single = await search(one, "mail", ["anna@example.com"], ())
+        hits = await search(
+            one, has_any("mail", ["anna@example.com", "USER0001@example.com", "who@example.com"]), ("mail",)
+        )
+        single = await search(one, has_any("mail", ["anna@example.com"]), ("mail",))
     assert hits.objects is not None
     found = {hit.properties["mail"]: hit.guid for hit in hits.objects}
     assert found.keys() == {"anna@example.com", "user0001@example.com"}
@@ -129,7 +132,7 @@ async def test_many_people_are_found_in_one_search(member: str | None) -> None:
 
 async def test_a_search_that_is_refused_has_no_hits() -> None:
     async with Sandbox() as sandbox, Client(ClientSettings(sandbox.url), AccessToken("wrong")) as one:
-        hits = await search(one, "mail", ["anna@example.com"])
+        hits = await search(one, has_any("mail", ["anna@example.com"]))
     assert (hits.objects, hits.attempt.status) == (None, 401)
 
 

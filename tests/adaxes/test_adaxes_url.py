@@ -1,7 +1,7 @@
 """Base URLs and proxies as people write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulksms.adaxes import (
@@ -68,6 +68,11 @@ def test_a_base_url_is_taken_with_what_people_copy_along(written: str, base: str
         ("https://host:port/restApi", "port"),
         ("https://host:99999/restApi", "port"),
         ("https://[::1/restApi", "host"),
+        ("https://adaxes..müller.de/restApi", "host"),
+        ("https://adaxes..example.com/restApi", "host"),
+        (f"https://{'ü' * 64}.de/restApi", "host"),
+        (f"https://{'x' * 64}.de/restApi", "host"),
+        ("https://.¡/restApi", "host"),
         ("https://host/rest api", "blank"),
         ("https://host\\restApi", "backslash"),
         ("https://host/\x00", "control"),
@@ -86,6 +91,8 @@ def test_plain_http_to_another_machine_needs_the_switch() -> None:
     assert parse_base_url("http://host/restApi/", insecure_http=True) == "http://host/restApi"
 
 
+@example("https://adaxes..müller.de/restApi", False)
+@example("ü" * 64, True)
 @given(st.text(max_size=40) | st.text("htps:/@[]?#%.0189aü\xad", max_size=20), st.booleans())
 def test_any_text_is_a_base_url_or_a_usage_error(text: str, prefixed: bool) -> None:
     try:
@@ -159,7 +166,17 @@ def test_a_proxy_is_taken_with_or_without_scheme(written: str, proxy: str) -> No
     assert parse_proxy(written) == proxy
 
 
-@pytest.mark.parametrize("written", ["", "socks5://me:geheim@proxy:1080", "http://me:geheim@proxy:x", "http://"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "socks5://me:geheim@proxy:1080",
+        "http://me:geheim@proxy:x",
+        "http://",
+        "http://me:geheim@proxy..müller.de:3128",
+        f"http://me:geheim@{'ü' * 64}:3128",
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(written: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_proxy(written)

@@ -1,7 +1,7 @@
 """Regressions of speed: ratios of processor time, measured in turn in one run, against generous bounds.
 
-Law: no absolute times, and no single unlucky round decides. What a machine's other work does to a measurement is to
-make it look worse, so the best of several rounds is the one to believe: a round within the bound is enough.
+Invariant: no absolute times, and no single unlucky round decides. Other work on the machine only makes a measurement
+look worse, so the best round is the one to believe: one round within the bound is enough.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contenders import Job, bare_loop_on_asyncio, engine_on_asyncio
+from benchmarks.http_server import http_server
+from benchmarks.measuring import Apart
 from benchmarks.planning import plan_rows
-from benchmarks.processes import Apart
-from benchmarks.server import server
+from benchmarks.throughput import Job, bare_loop, engine
 
 ROUNDS = 8
-"""Rounds until it is given up."""
+"""Rounds until the test fails."""
 ENGINE_OVER_BARE = 2.5
-"""The engine's processor time a message over a bare aiohttp loop's: measured 1.5 to 2."""
+"""The engine's processor time a message over a bare aiohttp loop's: measured 1.2 to 2."""
 RUN_GROWTH = 1.5
 """Cost a message in a run of ten times as many over the cost in the small one: measured 0.75 to 1.05."""
 PLAN_GROWTH = 1.2
@@ -25,20 +25,20 @@ PLAN_GROWTH = 1.2
 
 
 @pytest.fixture(autouse=True)
-def _nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coverage counts our lines and not aiohttp's: what it costs would be ours alone."""
+def _no_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coverage counts the lines of this package and not aiohttp's, so its cost would distort the ratio."""
     for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with server(nginx=False) as running:
-        yield running.url
+    with http_server() as running:
+        yield running
 
 
 def require_once(bound: float, ratio: Callable[[], float]) -> None:
-    """Within the bound in one of the rounds."""
+    """Pass if the ratio is within the bound in one of the rounds."""
     seen: list[float] = []
     while not seen or seen[-1] > bound:
         assert len(seen) < ROUNDS, f"never within {bound}: {', '.join(f'{one:.2f}' for one in sorted(seen))}"
@@ -50,8 +50,8 @@ def test_the_engine_costs_little_more_than_a_bare_loop(url: str, tmp_path: Path)
     with Apart() as ceiling, Apart() as ours:
 
         def ratio() -> float:
-            bare = ceiling.run(bare_loop_on_asyncio, job)
-            return ours.run(engine_on_asyncio, job).busy / bare.busy
+            bare = ceiling.run(bare_loop, job)
+            return ours.run(engine, job).busy / bare.busy
 
         require_once(ENGINE_OVER_BARE, ratio)
 
@@ -61,8 +61,8 @@ def test_a_message_costs_the_same_in_a_larger_run(url: str, tmp_path: Path) -> N
     with Apart() as apart:
 
         def ratio() -> float:
-            cost = apart.run(engine_on_asyncio, few).busy / few.messages
-            return apart.run(engine_on_asyncio, many).busy / many.messages / cost
+            cost = apart.run(engine, few).busy / few.messages
+            return apart.run(engine, many).busy / many.messages / cost
 
         require_once(RUN_GROWTH, ratio)
 

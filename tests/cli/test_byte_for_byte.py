@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Desk
+    from tests.cli.harness import CliHarness
 
 TEXTS = [
-    "She said \"now\", then 'never'.",
+    "She wrote \"now\", then 'never'.",
     "line one\nline two\r\n\n\ttabbed, at the end a blank ",
     "Grüße \U0001f692\U0001f469\u200d\U0001f692 at https://example.com/?a=1&b=%20",
     "\u202eשלום\u202c مرحبا\u200f",  # noqa: RUF001 - right to left is what is tried
@@ -78,56 +78,58 @@ FORMS: list[tuple[str, Callable[[Path], None]]] = [
 
 
 @pytest.mark.parametrize(("name", "write"), FORMS)
-def test_preview_ledger_and_server_have_the_same_texts(name: str, write: Callable[[Path], None], desk: "Desk") -> None:
+def test_preview_ledger_and_server_have_the_same_texts(
+    name: str, write: Callable[[Path], None], cli: "CliHarness"
+) -> None:
     if name.endswith(".xlsx"):
         pytest.importorskip("python_calamine")
-    server = desk.server()
-    write(desk.folder / name)
-    previewed = desk("send", name, "--dry-run", "--json", "--show", "100").json
-    planned = desk("plan", name, "--json").json
+    server = cli.server()
+    write(cli.folder / name)
+    previewed = cli("send", name, "--dry-run", "--json", "--show", "100").json
+    planned = cli("plan", name, "--json").json
     assert planned["fingerprint"] == previewed["fingerprint"]
     expect = ("--expect", previewed["fingerprint"])
-    assert desk("send", "people.ledger.db", "--expect", "0" * 64, "--yes").code == 3
-    assert desk("resume", "people.ledger.db", "--yes").code == 0
-    assert desk("send", name, *expect, "--new", "--ledger", "again.db", "--yes", "--quiet").code == 0
+    assert cli("send", "people.ledger.db", "--expect", "0" * 64, "--yes").code == 3
+    assert cli("resume", "people.ledger.db", "--yes").code == 0
+    assert cli("send", name, *expect, "--new", "--ledger", "again.db", "--yes", "--quiet").code == 0
     for ledger in ("people.ledger.db", "again.db"):
-        assert [(line.recipient, line.text) for line in desk.lines(ledger)] == list(zip(PEOPLE, TEXTS, strict=True))
+        assert [(line.recipient, line.text) for line in cli.lines(ledger)] == list(zip(PEOPLE, TEXTS, strict=True))
     assert [(one["recipient"], one["text"]) for one in previewed["examples"]] == list(zip(PEOPLE, TEXTS, strict=True))
     assert {person: server.journal.texts(person) for person in server.journal.recipients()} == {
         person: [text] for person, text in zip(PEOPLE, TEXTS, strict=True)
     }
 
 
-def test_all_formats_have_one_fingerprint(desk: "Desk") -> None:
+def test_all_formats_have_one_fingerprint(cli: "CliHarness") -> None:
     pytest.importorskip("python_calamine")
     fingerprints = set()
     for name, write in FORMS:
-        write(desk.folder / name)
-        fingerprints.add(desk("send", name, "--dry-run", "--json").json["fingerprint"])
+        write(cli.folder / name)
+        fingerprints.add(cli("send", name, "--dry-run", "--json").json["fingerprint"])
     assert len(fingerprints) == 1
 
 
-@pytest.mark.parametrize("options", [(), ("--skip-bad", "--max-recipients", "1"), ("--expect", "0" * 64)])
-def test_the_last_row_is_checked_before_the_first_request(options: tuple[str, ...], desk: "Desk") -> None:
-    server = desk.server()
-    path = desk.people(5_000)
+@pytest.mark.parametrize("options", [(), ("--skip-invalid", "--max-recipients", "1"), ("--expect", "0" * 64)])
+def test_the_last_row_is_checked_before_the_first_request(options: tuple[str, ...], cli: "CliHarness") -> None:
+    server = cli.server()
+    path = cli.people(5_000)
     with path.open("a", encoding="utf-8") as file:
         file.write('jsmith,"never\nsent"\n')
-    said = desk("send", "people.csv", "--yes", "--quiet", *options)
-    assert (said.code, server.journal.total, server.journal.calls) == (3, 0, {})
-    assert desk.files == {"people.csv"}
+    result = cli("send", "people.csv", "--yes", "--quiet", *options)
+    assert (result.code, server.journal.total, server.journal.calls) == (3, 0, {})
+    assert cli.files == {"people.csv"}
     if not options:
-        assert "row 5002, column directoryObject: E101 bad-identifier" in said.err
+        assert "row 5002, column directoryObject: E101 bad-identifier" in result.err
 
 
-def test_a_change_after_the_preview_is_refused(desk: "Desk") -> None:
-    server = desk.server()
-    desk.people(3)
-    fingerprint = desk("send", "people.csv", "--dry-run", "--json").json["fingerprint"]
-    desk.people(3, mark="changed")
-    said = desk("send", "people.csv", "--expect", fingerprint, "--yes", "--quiet")
-    assert (said.code, server.journal.total) == (3, 0)
-    assert "not the expected one" in said.err
+def test_a_change_after_the_preview_is_refused(cli: "CliHarness") -> None:
+    server = cli.server()
+    cli.people(3)
+    fingerprint = cli("send", "people.csv", "--dry-run", "--json").json["fingerprint"]
+    cli.people(3, mark="changed")
+    result = cli("send", "people.csv", "--expect", fingerprint, "--yes", "--quiet")
+    assert (result.code, server.journal.total) == (3, 0)
+    assert "not the expected one" in result.err
 
 
 def scraps(chance: random.Random) -> bytes:
@@ -141,12 +143,12 @@ def scraps(chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_input_is_a_defect(seed: int, desk: "Desk") -> None:
+def test_no_input_is_an_internal_error(seed: int, cli: "CliHarness") -> None:
     chance = random.Random(seed)  # noqa: S311 - the same files each time, nothing secret
-    options: list[tuple[str, ...]] = [(), ("--text", "Hello ((dn))"), ("--skip-bad",), ("--json", "--skip-bad")]
+    options: list[tuple[str, ...]] = [(), ("--text", "Hello ((dn))"), ("--skip-invalid",), ("--json", "--skip-invalid")]
     for _ in range(30):
         form = chance.choice(["csv", "jsonl"])
-        said = desk("send", "-", "--format", form, "--dry-run", *chance.choice(options), typed=scraps(chance))
-        assert said.code in {0, 2, 3}, said.err
-        assert said.code == 0 or "\nhint: " in said.err
-        assert said.err.replace("\n", "").isprintable()
+        result = cli("send", "-", "--format", form, "--dry-run", *chance.choice(options), typed=scraps(chance))
+        assert result.code in {0, 2, 3}, result.err
+        assert result.code == 0 or "\nhint: " in result.err
+        assert result.err.replace("\n", "").isprintable()

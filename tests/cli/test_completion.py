@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulksms.cli import COMMANDS
-from bulksms.cli.completion import SHELLS
+from bulksms.cli.app import COMMANDS
+from bulksms.cli.options.commands import SHELLS
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Desk
+    from tests.cli.harness import CliHarness
 
 PROGRAM = f'#!/bin/sh\nexec "{sys.executable}" -m bulksms "$@"\n'
 Complete = Callable[[str], list[str]]
 
 
 @pytest.fixture
-def path(desk: "Desk", tmp_path: Path) -> str:
+def path(cli: "CliHarness", tmp_path: Path) -> str:
     """Where a shell finds the program, and a folder whose file of settings is of no use."""
-    desk.write("bulksms.toml", "no toml")
+    cli.write("bulksms.toml", "no toml")
     program = tmp_path / "bin" / "bulksms"
     program.parent.mkdir()
     program.write_text(PROGRAM)
@@ -53,7 +53,7 @@ def in_bash(path: str) -> Complete:
 
 
 def in_zsh(path: str) -> Complete:
-    """The completion's own function, with zsh's functions that would draw on a screen told to print."""
+    """The completion's own function, with zsh's functions that draw on a screen replaced by printing."""
 
     def complete(line: str) -> list[str]:
         script = f"""
@@ -73,8 +73,8 @@ def in_zsh(path: str) -> Complete:
 def in_fish(path: str) -> Complete:
     def complete(line: str) -> list[str]:
         script = f"bulksms completion fish | source; complete -C '{line}'"
-        said = run(path, "fish", "--no-config", "-c", script)
-        return [words.split("\t")[0] for words in said.splitlines()]
+        result = run(path, "fish", "--no-config", "-c", script)
+        return [words.split("\t")[0] for words in result.splitlines()]
 
     return complete
 
@@ -94,7 +94,7 @@ def in_powershell(path: str) -> Complete:
 
 @pytest.fixture(params=[*SHELLS])
 def complete(request: pytest.FixtureRequest, path: str) -> Complete:
-    if request.param != "powershell" and shutil.which(request.param) is None:  # pragma: no cover - as the machine is
+    if request.param != "powershell" and shutil.which(request.param) is None:
         pytest.skip(f"there is no {request.param} here")
     shells = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish, "powershell": in_powershell}
     return shells[request.param](path)
@@ -121,13 +121,43 @@ def test_names_of_files_are_the_shell_s_own(command: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_is_data_and_nothing_else(shell: str, desk: "Desk") -> None:
-    said = desk("completion", shell)
-    assert (said.code, said.err) == (0, "")
-    assert f"{shell}_complete" in said.out
+def test_the_script_is_data_and_nothing_else(shell: str, cli: "CliHarness") -> None:
+    result = cli("completion", shell)
+    assert (result.code, result.err) == (0, "")
+    assert f"{shell}_complete" in result.out
 
 
-def test_another_shell_is_a_mistake(desk: "Desk") -> None:
-    said = desk("completion", "tcsh")
-    assert (said.code, said.out) == (2, "")
-    assert "'tcsh' is not one of 'bash', 'zsh', 'fish', 'powershell'" in said.err
+def test_another_shell_is_a_mistake(cli: "CliHarness") -> None:
+    result = cli("completion", "tcsh")
+    assert (result.code, result.out) == (2, "")
+    assert "'tcsh' is not one of 'bash', 'zsh', 'fish', 'powershell'" in result.err
+
+
+def test_ledgers_are_completed_for_a_ledger(path: str, tmp_path: Path) -> None:
+    for name in ("people.ledger.db", "people.csv", "other.ledger.db", "people.sandbox.db"):
+        (tmp_path / name).touch()
+    for command, typed, expected in [
+        ("status", "peo", ["people.ledger.db", "people.sandbox.db"]),
+        ("purge", "o", ["other.ledger.db"]),
+        ("send --sent-in", "", ["other.ledger.db", "people.ledger.db", "people.sandbox.db"]),
+    ]:
+        words = f"bulksms {command} {typed}"
+        place = len(words.split(" ")) - 1
+        printed = run(path, "bulksms", _BULKSMS_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(place))
+        assert printed.split() == [f"plain,{name}" for name in expected]
+
+
+def test_states_are_completed_after_the_last_comma(complete: Complete) -> None:
+    assert set(complete("bulksms report x --only failed,unk")) >= {"failed,unknown", "failed,unknown:crash"}
+    assert "failed:rejected" in complete("bulksms retry x --only fai")
+
+
+def test_the_columns_of_the_file_are_completed(complete: Complete, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("who;what;where\nCN=A;Hello;here\n", encoding="utf-8")
+    assert set(complete("bulksms send people.csv --recipient-column wh")) == {"who", "what", "where"}
+    assert set(complete("bulksms plan people.csv --text-column wha")) == {"what"}
+
+
+def test_a_file_that_cannot_be_read_offers_no_columns(path: str) -> None:
+    asked = {"COMP_WORDS": "bulksms plan none.csv --text-column wha", "COMP_CWORD": "4"}
+    assert run(path, "bulksms", _BULKSMS_COMPLETE="bash_complete", **asked).strip() == ""

@@ -6,41 +6,41 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulksms.report.summary import MEANINGS, Exit
+from bulksms.report.summary import MEANINGS, ExitCode
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Desk, Start
+    from tests.cli.harness import CliHarness, Start
 
 SEND = ("send", "people.csv", "--yes")
 BROKEN = """
-import bulksms.cli, bulksms.cli.doing.sending as sending
+import bulksms.cli.app, bulksms.cli.commands.send as sending
 def broken(*_): raise RuntimeError("something impossible")
 sending.read_into = broken
-bulksms.cli.main()
+bulksms.cli.app.main()
 """
-ENDS: dict[Exit, tuple[str, tuple[str, ...]]] = {
-    Exit.ALL_ACCEPTED: ("", SEND),
-    Exit.SOME_FAILED: ("[result_failed]", SEND),
-    Exit.USAGE: ("", (*SEND, "--workers", "none")),
-    Exit.REFUSED: ("", ("send", "missing.csv", "--yes")),
-    Exit.SOME_UNKNOWN: ("[drop_after]", SEND),
-    Exit.STOPPED: ("[result_failed]", (*SEND, "--canary", "1")),
-    Exit.LEDGER: ("", ("resume", "people.csv")),
-    Exit.DEFECT: ("", SEND),
-    Exit.INTERRUPTED: ("[stall]", (*SEND, "--timeout", "1")),
-    Exit.TERMINATED: ("[stall]", (*SEND, "--timeout", "1")),
+ENDS: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
+    ExitCode.ALL_ACCEPTED: ("", SEND),
+    ExitCode.SOME_FAILED: ("[result_failed]", SEND),
+    ExitCode.USAGE: ("", (*SEND, "--workers", "none")),
+    ExitCode.REFUSED: ("", ("send", "missing.csv", "--yes")),
+    ExitCode.SOME_UNKNOWN: ("[drop_after]", SEND),
+    ExitCode.STOPPED: ("[result_failed]", (*SEND, "--canary", "1")),
+    ExitCode.LEDGER: ("", ("resume", "people.csv")),
+    ExitCode.INTERNAL_ERROR: ("", SEND),
+    ExitCode.INTERRUPTED: ("[stall]", (*SEND, "--timeout", "1")),
+    ExitCode.TERMINATED: ("[stall]", (*SEND, "--timeout", "1")),
 }
 """What the people are marked with, and what is called."""
-SIGNALS = {Exit.INTERRUPTED: signal.SIGINT, Exit.TERMINATED: signal.SIGTERM}
-BEFORE_A_RUN = (Exit.USAGE, Exit.REFUSED, Exit.LEDGER, Exit.DEFECT)
+SIGNALS = {ExitCode.INTERRUPTED: signal.SIGINT, ExitCode.TERMINATED: signal.SIGTERM}
+BEFORE_A_RUN = (ExitCode.USAGE, ExitCode.REFUSED, ExitCode.LEDGER, ExitCode.INTERNAL_ERROR)
 
 
-@pytest.mark.parametrize("code", Exit, ids=lambda code: str(int(code)))
-def test_the_shell_sees_the_code_of_the_contract(code: Exit, desk: "Desk", start: "Start") -> None:
+@pytest.mark.parametrize("code", ExitCode, ids=lambda code: str(int(code)))
+def test_the_shell_sees_the_code_of_the_contract(code: ExitCode, cli: "CliHarness", start: "Start") -> None:
     mark, arguments = ENDS[code]
-    server = desk.server()
-    desk.people(3, mark=mark)
-    program = ("-c", BROKEN) if code is Exit.DEFECT else ("-m", "bulksms")
+    server = cli.server()
+    cli.people(3, mark=mark)
+    program = ("-c", BROKEN) if code is ExitCode.INTERNAL_ERROR else ("-m", "bulksms")
     process = start(*arguments, program=program)
     if code in SIGNALS:
         end = time.monotonic() + 60.0
@@ -48,10 +48,10 @@ def test_the_shell_sees_the_code_of_the_contract(code: Exit, desk: "Desk", start
             assert time.monotonic() < end
             time.sleep(0.01)
         process.send_signal(SIGNALS[code])
-    said, talk = process.communicate(timeout=60)
+    result, talk = process.communicate(timeout=60)
     assert process.returncode == int(code), talk
     if code in BEFORE_A_RUN:
-        assert said == ""
+        assert result == ""
         assert "error: " in talk
         assert server.journal.total == 0
     else:

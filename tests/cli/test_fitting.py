@@ -1,16 +1,16 @@
-"""What is said on a terminal is broken between words, and what is to be pasted is not broken."""
+"""Text on a terminal is broken between words, and what is to be pasted is not broken."""
 
 import os
-import sys
 from collections.abc import Iterator
 from io import StringIO
 from typing import TextIO
 
 import pytest
 
-from bulksms.cli.screen.console import columns_of, fitted
+from bulksms.cli.ui.console import columns_of, fitted
+from tests.platforms import on_terminals
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a terminal of a test is POSIX only")
+pytestmark = on_terminals
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def terminal() -> Iterator[TextIO]:
 
 
 def test_a_line_breaks_between_words(terminal: TextIO) -> None:
-    text = "The run was told to stop; answers in flight are awaited."
+    text = "The run was asked to stop; answers in flight are awaited."
     lines = fitted(text, terminal, "  ").splitlines()
     assert max(map(len, lines)) < 40
     assert lines[1].startswith("  ")
@@ -38,7 +38,7 @@ def test_a_line_breaks_between_words(terminal: TextIO) -> None:
 
 def test_a_command_in_backticks_stays_on_one_line(terminal: TextIO) -> None:
     command = "`bulksms status people.ledger.db`"
-    lines = fitted(f"It has ended by now, and {command} shows how it stands.", terminal).splitlines()
+    lines = fitted(f"It has ended by now, and {command} shows its counts.", terminal).splitlines()
     assert len(lines) > 1
     assert any(command in line for line in lines)
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksms.cli.screen.look import HELD, RECENT, WARNING, Look, Speed, line, lines
-from bulksms.ledger.live import Pace
-from bulksms.message import State
+from bulksms.cli.ui.status_view import HELD, RECENT, WARNING, Speed, StatusView, line, lines
+from bulksms.ledger import RunStatus
+from bulksms.model.message import State
 
 AT = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
 """The moment of every look here."""
@@ -23,22 +23,23 @@ KNOWN: dict[str, Any] = {
     "ceiling": 16,
     "adapts": True,
     "in_flight": 3,
-    "why": "good answers",
+    "concurrency_reason": "more may be faster",
+    "done": 400,
 }
 
 
-def look(counts: dict[State, int] | None = None, *, ended: bool = False, **pace: Any) -> Look:
+def look(counts: dict[State, int] | None = None, *, ended: bool = False, **pace: Any) -> StatusView:
     """A look at 1,000 messages, 600 of them still queued."""
     known = {State.ACCEPTED: 390, State.FAILED: 10, State.QUEUED: 600} if counts is None else counts
-    return Look({**dict.fromkeys(State, 0), **known}, AT, Pace(**{**KNOWN, **pace}), ended)
+    return StatusView({**dict.fromkeys(State, 0), **known}, AT, RunStatus(**{**KNOWN, **pace}), ended)
 
 
-def words(found: Look, width: int = 79) -> list[str]:
+def words(found: StatusView, width: int = 79) -> list[str]:
     """The lines without their styles."""
     return ["".join(part for part, _ in spans) for spans in lines(found, width)]
 
 
-def styles(found: Look) -> dict[str, str]:
+def styles(found: StatusView) -> dict[str, str]:
     """Each part and how it is shown."""
     return dict(span for spans in lines(found, 79) for span in spans)
 
@@ -48,8 +49,8 @@ def test_a_look_at_eighty_columns() -> None:
     assert words(look(errors=errors, deadline=AT.timestamp() + 1800)) == [
         "████████████████░░░░░░░░░░░░░░░░░░░░░░░░  400 of 1,000  40 %",
         "390 accepted  10 failed  0 unknown  600 queued",
-        "10.0 a second, 8.0 overall; 12 of 16 at once: more after good answers",
-        "deadline 14:30, in 30 min 00 s; done about 14:01, in 1 min 00 s",
+        "10.0 a second, 8.0 overall; 12 of 16 at once: more may be faster",
+        "deadline 14:30, in 30 min 00 s; done in 57 s to 1 min 19 s, by 14:01",
         "",
         "last errors:",
         "  41 x 503 The service is not available.",
@@ -64,9 +65,9 @@ def test_the_display_in_the_readme_is_the_one_that_is_shown() -> None:
         overall=17.8,
         recent=14.2,
         concurrency=11,
-        why="status 503",
-        held=12.0,
-        why_held="the server asked for it with status 503",
+        concurrency_reason="fewer are as fast",
+        paused_for=12.0,
+        pause_reason="the server asked for it with status 503",
         deadline=AT.timestamp() + 1800,
         errors=(("503 The service is not available.", 41), ("404 The directory object was not found.", 11)),
     )
@@ -80,39 +81,40 @@ def test_a_look_at_sixty_columns_has_the_same_facts_in_more_lines() -> None:
     assert max(map(len, narrow)) <= 59
     assert narrow[2:5] == [
         "10.0 a second, 8.0 overall",
-        "12 of 16 at once: more after good answers",
+        "12 of 16 at once: more may be faster",
         "deadline 14:30, in 30 min 00 s",
     ]
 
 
 def test_the_same_in_one_line() -> None:
     errors = (("503 Away.", 41),)
-    assert line(look(errors=errors, held=12.0, why_held="the server asked for it with status 503", alone=True)) == (
+    assert line(
+        look(errors=errors, paused_for=12.0, pause_reason="the server asked for it with status 503", probing=True)
+    ) == (
         "400 of 1,000 (40 %) after 1 min 00 s: 390 accepted, 10 failed, 0 unknown, 600 queued; "
-        "10.0 a second, 8.0 overall; 12 of 16 at once: more after good answers; "
-        "held for 12 s: the server asked for it with status 503; done about 14:01, in 1 min 12 s; "
+        "10.0 a second, 8.0 overall; 12 of 16 at once: more may be faster; "
+        "held for 12 s: the server asked for it with status 503; done in 1 min 09 s to 1 min 31 s, by 14:01; "
         "last errors: 41 x 503 Away."
     )
 
 
 CONCURRENCY = [
-    ({"why": None, "concurrency": 4}, "4 of 16 at once: a run begins with few"),
-    ({"why": "good answers", "concurrency": 8}, "8 of 16 at once: more after good answers"),
-    ({"why": "status 503", "concurrency": 11}, "11 of 16 at once: fewer after status 503"),
-    ({"why": "time-out", "concurrency": 11}, "11 of 16 at once: fewer after time-out"),
-    ({"why": "good answers", "concurrency": 16}, "16 at once: the ceiling"),
-    ({"why": None, "concurrency": 16, "adapts": False}, "16 at once: fixed"),
+    ({"concurrency_reason": None, "concurrency": 4}, "4 of 16 at once: a run begins with few"),
+    ({"concurrency_reason": "more may be faster", "concurrency": 8}, "8 of 16 at once: more may be faster"),
+    ({"concurrency_reason": "fewer are as fast", "concurrency": 11}, "11 of 16 at once: fewer are as fast"),
+    ({"concurrency_reason": "more may be faster", "concurrency": 16}, "16 at once: the ceiling"),
+    ({"concurrency_reason": None, "concurrency": 16, "adapts": False}, "16 at once: fixed"),
 ]
 
 
-@pytest.mark.parametrize(("pace", "said"), CONCURRENCY)
-def test_how_many_at_once_and_why(pace: dict[str, Any], said: str) -> None:
-    assert said in line(look(**pace))
-    assert any(said in shown for shown in words(look(**pace)))
+@pytest.mark.parametrize(("pace", "result"), CONCURRENCY)
+def test_how_many_at_once_and_why(pace: dict[str, Any], result: str) -> None:
+    assert result in line(look(**pace))
+    assert any(result in shown for shown in words(look(**pace)))
 
 
 @pytest.mark.parametrize(
-    ("pace", "said"),
+    ("pace", "result"),
     [
         ({}, "10.0 a second, 8.0 overall"),
         ({"recent": None}, "8.0 a second"),
@@ -120,57 +122,102 @@ def test_how_many_at_once_and_why(pace: dict[str, Any], said: str) -> None:
         ({"rate": 1000 / 3600}, "10.0 a second, 8.0 overall, 0.278 at most"),
     ],
 )
-def test_how_fast_of_late_overall_and_at_most(pace: dict[str, Any], said: str) -> None:
-    assert f"; {said}; 12 of 16 at once" in line(look(**pace))
+def test_how_fast_of_late_overall_and_at_most(pace: dict[str, Any], result: str) -> None:
+    assert f"; {result}; 12 of 16 at once" in line(look(**pace))
 
 
-BRAKES = [
-    ({"held": 12.0, "why_held": "status 503", "alone": True}, "held for 12 s: status 503", HELD),
-    ({"held": 1.0, "why_held": "several unknown", "alone": True}, "held for 1 s: several unknown", HELD),
-    ({"held": None, "alone": True}, "one goes alone; the others follow a good answer", HELD),
-    ({"away": 45.0, "held": 3.0}, "server away for 45 s, one probe at a time: the next in 3 s", WARNING),
-    ({"away": 45.0, "held": None}, "server away for 45 s, one probe at a time: one is on its way", WARNING),
+HOLDS = [
+    ({"paused_for": 12.0, "pause_reason": "status 503", "probing": True}, "held for 12 s: status 503", HELD),
+    ({"paused_for": 1.0, "pause_reason": "several unknown", "probing": True}, "held for 1 s: several unknown", HELD),
+    ({"paused_for": None, "probing": True}, "one probe is sent first; the others follow a good answer", HELD),
+    (
+        {"unavailable_for": 45.0, "paused_for": 3.0},
+        "server away for 45 s, one probe at a time: the next in 3 s",
+        WARNING,
+    ),
+    (
+        {"unavailable_for": 45.0, "paused_for": None},
+        "server away for 45 s, one probe at a time: one is on its way",
+        WARNING,
+    ),
     ({"stopping": "interrupted"}, "stopping (interrupted): 3 in flight, their answers are awaited", WARNING),
 ]
 
 
-@pytest.mark.parametrize(("pace", "said", "style"), BRAKES)
-def test_what_keeps_a_run_back_is_said_plainly(pace: dict[str, Any], said: str, style: str) -> None:
-    assert styles(look(**pace))[said] == style
-    assert said in line(look(**pace))
+@pytest.mark.parametrize(("pace", "result", "style"), HOLDS)
+def test_what_keeps_a_run_back_is_reported_plainly(pace: dict[str, Any], result: str, style: str) -> None:
+    assert styles(look(**pace))[result] == style
+    assert result in line(look(**pace))
 
 
-def test_nothing_jumps_up_and_down_when_a_brake_comes_and_goes() -> None:
-    assert len(words(look())) == len(words(look(held=2.0, why_held="status 503")))
+def test_nothing_jumps_up_and_down_when_a_hold_comes_and_goes() -> None:
+    assert len(words(look())) == len(words(look(paused_for=2.0, pause_reason="status 503")))
 
 
+SURE = {"recent": 10.0, "overall": 10.0, "done": 10**18}
+"""So many answers at one speed that no range is left."""
 ENDS = [
-    ({}, ["done about 14:01, in 1 min 00 s"]),
-    ({"recent": None}, ["done about 14:01, in 1 min 15 s"]),
-    ({"recent": 0.0}, ["done about 14:01, in 1 min 15 s"]),
-    ({"recent": 0.01}, ["done about 23 Nov 06:40, in 16 h 40 min"]),
-    ({"held": 60.0}, ["done about 14:02, in 2 min 00 s"]),
+    (SURE, ["done in 1 min 00 s, by 14:01"]),
+    ({}, ["done in 57 s to 1 min 19 s, by 14:01"]),
+    ({"recent": None}, ["done in 1 min 11 s to 1 min 19 s, by 14:01"]),
+    ({"recent": 0.0}, ["done in 1 min 11 s to 1 min 19 s, by 14:01"]),
+    ({"recent": 0.01}, ["done in 1 min 11 s to 17 h 32 min, by 23 Nov 07:32"]),
+    (SURE | {"paused_for": 60.0}, ["done in 2 min 00 s, by 14:02"]),
     ({"recent": None, "overall": None}, ["done: not known yet"]),
-    ({"away": 3.0}, ["done: not known yet"]),
-    ({"deadline": 1800.0}, ["deadline 14:30, in 30 min 00 s", "done about 14:01, in 1 min 00 s"]),
-    ({"deadline": 45.0}, ["WARNING: about 150 will miss the deadline 14:00", "done about 14:01, in 1 min 00 s"]),
-    ({"deadline": -5.0}, ["WARNING: about 600 will miss the deadline 13:59", "done about 14:01, in 1 min 00 s"]),
-    ({"deadline": 45.0, "away": 3.0}, ["deadline 14:00, in 45 s", "done: not known yet"]),
+    ({"unavailable_for": 3.0}, ["done: not known yet"]),
+    (SURE | {"deadline": 1800.0}, ["deadline 14:30, in 30 min 00 s", "done in 1 min 00 s, by 14:01"]),
+    (SURE | {"deadline": 45.0}, ["WARNING: about 150 will miss the deadline 14:00", "done in 1 min 00 s, by 14:01"]),
+    (SURE | {"deadline": -5.0}, ["WARNING: about 600 will miss the deadline 13:59", "done in 1 min 00 s, by 14:01"]),
+    ({"deadline": 45.0, "unavailable_for": 3.0}, ["deadline 14:00, in 45 s", "done: not known yet"]),
     ({"stopping": "deadline"}, []),
 ]
 
 
-@pytest.mark.parametrize(("pace", "said"), ENDS)
-def test_when_it_will_be_done_is_held_against_the_deadline(pace: dict[str, Any], said: list[str]) -> None:
+@pytest.mark.parametrize(("pace", "result"), ENDS)
+def test_when_it_will_be_done_is_held_against_the_deadline(pace: dict[str, Any], result: list[str]) -> None:
     if "deadline" in pace:
         pace = pace | {"deadline": AT.timestamp() + pace["deadline"]}
     found = [part for part in line(look(**pace)).split("; ") if part.startswith(("done", "deadline", "WARNING"))]
-    assert found == said
-    for part in said:
+    assert found == result
+    for part in result:
         assert (styles(look(**pace))[part] == WARNING) is part.startswith("WARNING")
 
 
-def test_every_state_that_occurs_is_told_with_its_count() -> None:
+@pytest.mark.parametrize("few", [{"elapsed": 9.9}, {"done": 19}])
+def test_the_first_seconds_and_answers_say_nothing_about_the_end(few: dict[str, Any]) -> None:
+    assert "done: not known yet" in line(look(**few))
+    assert "done: not known yet" not in line(look(elapsed=10.0, done=20))
+
+
+def test_the_range_narrows_with_the_answers() -> None:
+    widths = []
+    for done in (20, 100, 1_000, 100_000):
+        left = look(recent=10.0, overall=10.0, done=done).time_to_go
+        assert left is not None
+        assert left.most is not None
+        assert left.least < 60.0 < left.most
+        widths.append(left.most - left.least)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 1.0
+
+
+def test_a_run_with_a_rate_knows_how_long_it_takes_at_least() -> None:
+    assert "done in 5 min 00 s at the earliest, 14:05" in line(look(rate=2.0, elapsed=1.0, done=1))
+    assert "done in 5 min 00 s to 5 min 16 s, by 14:05" in line(look(rate=2.0, recent=2.0, overall=2.0)), (
+        "never faster than that"
+    )
+
+
+def test_an_outage_says_until_when_it_is_waited_for() -> None:
+    outage: dict[str, Any] = {"unavailable_for": 108.0, "paused_for": 3.0, "gives_up_in": 492.0}
+    assert words(look(**outage))[4:6] == [
+        "server away for 1 min 48 s, one probe at a time: the next in 3 s",
+        "it is waited for until 14:08, 8 min 12 s more",
+    ]
+    assert "the next in 3 s; it is waited for until 14:08, 8 min 12 s more; done: not known yet" in line(look(**outage))
+
+
+def test_every_state_that_occurs_is_reported_with_its_count() -> None:
     counts = {state: number for number, state in enumerate(State, 1)}
     shown = " ".join(words(look(counts), 200))
     for state, count in counts.items():
@@ -198,8 +245,8 @@ def test_the_last_look_leaves_the_counts_to_the_result() -> None:
     ]
 
 
-def test_without_a_word_from_the_run_the_counts_are_told_alone() -> None:
-    found = Look({**dict.fromkeys(State, 0), State.QUEUED: 3}, AT)
+def test_without_a_word_from_the_run_the_counts_are_reported_alone() -> None:
+    found = StatusView({**dict.fromkeys(State, 0), State.QUEUED: 3}, AT)
     assert words(found)[1:] == ["0 accepted  0 failed  0 unknown  3 queued"]
     assert line(found) == "0 of 3 (0 %): 0 accepted, 0 failed, 0 unknown, 3 queued"
 
@@ -212,7 +259,9 @@ def test_a_server_s_words_cannot_move_the_cursor() -> None:
 
 @pytest.mark.parametrize("encoding", ["cp437", "cp1252", "ascii"])
 def test_plain_lines_have_only_characters_that_old_consoles_have(encoding: str) -> None:
-    found = look(held=3.0, why_held="status 503", deadline=AT.timestamp() + 9, errors=(("503 " + "long " * 50, 2),))
+    found = look(
+        paused_for=3.0, pause_reason="status 503", deadline=AT.timestamp() + 9, errors=(("503 " + "long " * 50, 2),)
+    )
     for width in (39, 59, 79):
         for spans in lines(found, width, plain=True):
             "".join(part for part, _ in spans).encode(encoding)
@@ -223,14 +272,14 @@ def test_plain_lines_have_only_characters_that_old_consoles_have(encoding: str) 
     counts=st.fixed_dictionaries({state: st.integers(0, 10**6) for state in State}),
     error=st.text(max_size=120),
     seconds=st.none() | st.floats(-1e6, 1e6),
-    brake=st.sampled_from([pace for pace, _, _ in BRAKES]),
+    hold=st.sampled_from([pace for pace, _, _ in HOLDS]),
     plain=st.booleans(),
 )
 def test_no_line_is_wider_than_asked(  # noqa: PLR0917 - what hypothesis gives
-    width: int, counts: dict[State, int], error: str, seconds: float | None, brake: dict[str, Any], plain: bool
+    width: int, counts: dict[State, int], error: str, seconds: float | None, hold: dict[str, Any], plain: bool
 ) -> None:
     deadline = None if seconds is None else AT.timestamp() + seconds
-    found = look(counts, errors=((error, 3),), deadline=deadline, **brake)
+    found = look(counts, errors=((error, 3),), deadline=deadline, **hold)
     for spans in lines(found, width, plain=plain):
         assert sum(len(part) for part, _ in spans) <= width
     assert "\n" not in line(found)
@@ -257,6 +306,6 @@ def test_the_speed_of_late_needs_no_more_memory_the_longer_a_run_is(pauses: list
 
 
 def test_the_clock_of_another_day_says_which() -> None:
-    found = look({State.QUEUED: 10**6}, recent=1.0)
+    found = look({State.QUEUED: 10**6}, recent=1.0, overall=1.0, done=10**12)
     there = AT + timedelta(seconds=10**6)
-    assert f"done about {there.day} Dec {there:%H:%M}" in line(found)
+    assert f", by {there.day} Dec {there:%H:%M}" in line(found)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulksms.ledger.reader import LedgerReader
+from bulksms.ledger import open_ledger
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Desk, Server
+    from tests.cli.harness import CliHarness, Server
 
 PEOPLE = 60
 
 
-def begun(desk: "Desk", server: "Server", folder: Path, end: signal.Signals) -> None:
+def begun(cli: "CliHarness", server: "Server", folder: Path, end: signal.Signals) -> None:
     """A run in this folder that a signal ended after some messages."""
-    desk.people(PEOPLE, f"{folder.name}/people.csv")
+    cli.people(PEOPLE, f"{folder.name}/people.csv")
     process = subprocess.Popen(
         [sys.executable, "-m", "bulksms", "send", "people.csv", "--yes", "--max-attempts", "7", "--workers", "4"],
         cwd=folder,
@@ -42,13 +42,13 @@ def begun(desk: "Desk", server: "Server", folder: Path, end: signal.Signals) -> 
 
 @pytest.mark.parametrize(("end", "files"), [(signal.SIGINT, 1), (signal.SIGKILL, 2)], ids=["drained", "killed"])
 def test_the_ledger_alone_goes_on_elsewhere(
-    end: signal.Signals, files: int, desk: "Desk", monkeypatch: pytest.MonkeyPatch
+    end: signal.Signals, files: int, cli: "CliHarness", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, there = desk.folder / "here", desk.folder / "there"
+    here, there = cli.folder / "here", cli.folder / "there"
     here.mkdir()
     there.mkdir()
-    server = desk.server(latency=0.05)
-    begun(desk, server, here, end)
+    server = cli.server(latency=0.05)
+    begun(cli, server, here, end)
     before = server.journal.total
     moved = [path for path in here.glob("people.ledger.db*") if path.suffix == ".db" or path.name.endswith("-wal")]
     assert len(moved) == files
@@ -57,14 +57,14 @@ def test_the_ledger_alone_goes_on_elsewhere(
     shutil.rmtree(here)
     monkeypatch.chdir(there)
     monkeypatch.delenv("BULKSMS_URL")
-    said = desk("resume", "people.ledger.db", "--json")
-    assert said.code == (0 if end is signal.SIGINT else 4)
-    counts = said.json["counts"]
+    result = cli("resume", "people.ledger.db", "--json")
+    assert result.code == (0 if end is signal.SIGINT else 4)
+    counts = result.json["counts"]
     assert counts["accepted"] + counts["unknown"] == PEOPLE
     assert counts["unknown"] <= (0 if end is signal.SIGINT else 4)
     assert before < PEOPLE
     assert server.journal.total <= PEOPLE
     assert all(count == 1 for count in map(server.journal.requests, server.journal.recipients()))
-    with LedgerReader(there / "people.ledger.db") as reader:
+    with open_ledger(there / "people.ledger.db") as reader:
         assert [run.settings["max_attempts"] for run in reader.runs()] == [7, 7]
         assert {run.url for run in reader.runs()} == {server.url}

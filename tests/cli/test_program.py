@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,63 +12,82 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulksms.cli import COMMANDS
-from bulksms.ledger.reader import LedgerReader
-from bulksms.message import State
-from bulksms.sandbox import Journal
+from bulksms.cli.app import COMMANDS
+from bulksms.ledger import open_ledger
+from bulksms.model.message import State
+from bulksms.sandbox import Fault, FaultPlan, Journal
+from bulksms.sandbox.plan import PROCESSED
 from bulksms.version import VERSION
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Desk, Start
+    from tests.cli.harness import CliHarness, Start
 
 # Help
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example(name: str, desk: "Desk") -> None:
-    said = desk(name, "--help")
-    assert said.code == 0
-    assert f"Example: bulksms {name}" in " ".join(said.out.split())
+def test_every_command_has_help_with_an_example(name: str, cli: "CliHarness") -> None:
+    result = cli(name, "--help")
+    assert result.code == 0
+    assert f"Example: bulksms {name}" in " ".join(result.out.split())
 
 
-def test_the_help_names_every_command(desk: "Desk") -> None:
-    said = desk("--help")
-    assert said.code == 0
-    assert desk("-h").out == said.out
-    assert all(re.search(rf"^  {name} ", said.out, re.MULTILINE) for name in COMMANDS)
+def test_the_help_of_the_simulator_names_every_fault_and_its_file_can_be_used(cli: "CliHarness") -> None:
+    text = cli("sandbox", "--help").out
+    out, _, not_out = text.partition("Faults after which it has not:")
+    out = out.partition("Faults after which the message has gone out:")[2]
+    not_out = not_out.partition(".")[0]
+    assert {name.strip(" .") for name in " ".join(out.split()).split(",")} == PROCESSED
+    assert {name.strip(" .") for name in " ".join(not_out.split()).split(",")} == set(Fault) - PROCESSED
+    example = text.partition("of the same form:\n")[2].partition("\n\n")[0]
+    plan = FaultPlan.load(cli.write("faults.toml", textwrap.dedent(example)))
+    assert plan.script("CN=Anna Berg,OU=Staff,DC=example,DC=com") == (Fault.DROP_AFTER,)
+    assert FaultPlan().script("CN=Anna [429\\,503*2],OU=Staff") == ("429", "503", "503")
+    assert sum(share.share for share in FaultPlan.preset().shares) == pytest.approx(0.35)
+    assert "35 of 100 recipients" in " ".join(text.split())
 
 
-def test_version_is_told(desk: "Desk") -> None:
-    assert desk("--version").out == f"bulksms, version {VERSION}\n"
+def test_the_help_names_every_command(cli: "CliHarness") -> None:
+    result = cli("--help")
+    assert result.code == 0
+    assert cli("-h").out == result.out
+    assert all(re.search(rf"^  {name} ", result.out, re.MULTILINE) for name in COMMANDS)
+
+
+def test_version_is_reported(cli: "CliHarness") -> None:
+    assert cli("--version").out == f"bulksms, version {VERSION}\n"
 
 
 @pytest.mark.parametrize("arguments", ["['--help']", "['status', '--help']", "['status', 'people.ledger.db']"])
-def test_help_and_status_do_not_import_aiohttp(arguments: str, desk: "Desk", start: "Start") -> None:
-    desk.people(1)
-    desk("plan", "people.csv")
-    look = f"import sys, bulksms.cli; bulksms.cli.run({arguments}); print({{'aiohttp', 'rich'}} & set(sys.modules))"
+def test_help_and_status_do_not_import_aiohttp(arguments: str, cli: "CliHarness", start: "Start") -> None:
+    cli.people(1)
+    cli("plan", "people.csv")
+    look = (
+        f"import sys, bulksms.cli.app; bulksms.cli.app.run({arguments}); "
+        "print({'aiohttp', 'rich'} & set(sys.modules))"
+    )
     process = start(program=("-c", look))
-    said, talk = process.communicate(timeout=60)
-    assert said.splitlines()[-1] == "set()", talk
+    result, talk = process.communicate(timeout=60)
+    assert result.splitlines()[-1] == "set()", talk
 
 
 # As a process
 
 
-def test_python_m_bulksms_is_the_same_program(desk: "Desk", start: "Start") -> None:
-    server = desk.server()
-    desk.people(3)
+def test_python_m_bulksms_is_the_same_program(cli: "CliHarness", start: "Start") -> None:
+    server = cli.server()
+    cli.people(3)
     process = start("send", "people.csv", "--yes")
-    said, talk = process.communicate(timeout=60)
+    result, talk = process.communicate(timeout=60)
     assert process.returncode == 0, talk
-    assert "3 = 3 accepted" in said
+    assert "3 = 3 accepted" in result
     assert server.journal.total == 3
-    assert desk.token not in said + talk
+    assert cli.token not in result + talk
 
 
-def test_a_reader_that_goes_away_is_no_defect(desk: "Desk", start: "Start") -> None:
-    desk.people(5_000)
-    desk("plan", "people.csv")
+def test_a_reader_that_goes_away_is_no_internal_error(cli: "CliHarness", start: "Start") -> None:
+    cli.people(5_000)
+    cli("plan", "people.csv")
     process = start("report", "people.ledger.db", "--format", "jsonl")
     assert process.stdout is not None
     process.stdout.readline()
@@ -79,67 +99,67 @@ def test_a_reader_that_goes_away_is_no_defect(desk: "Desk", start: "Start") -> N
 
 @pytest.mark.parametrize(("option", "unknown"), [(None, 0), ("--now", 4)])
 def test_stop_drains_a_run_from_another_shell(
-    option: str | None, unknown: int, desk: "Desk", start: "Start", tmp_path: Path
+    option: str | None, unknown: int, cli: "CliHarness", start: "Start", tmp_path: Path
 ) -> None:
-    server = desk.server(latency=1.0 if option is None else 3_600.0)
-    desk.people(40)
+    server = cli.server(latency=1.0 if option is None else 3_600.0)
+    cli.people(40)
     process = start("send", "people.csv", "--yes", "--workers", "4")
     wait_until(lambda: server.journal.total == 4)
-    said = desk("stop", "people.ledger.db", *([] if option is None else [option]))
-    assert said.code == 0
-    assert "was told to stop" in said.err
+    result = cli("stop", "people.ledger.db", *([] if option is None else [option]))
+    assert result.code == 0
+    assert "Stop requested" in result.err
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 143, talk
-    with LedgerReader(tmp_path / "people.ledger.db") as reader:
-        counts = reader.standing().counts
+    with open_ledger(tmp_path / "people.ledger.db") as reader:
+        counts = reader.counts().counts
     assert counts[State.UNKNOWN] == unknown
     assert counts[State.ACCEPTED] == server.journal.total - unknown
     assert counts[State.QUEUED] == 40 - server.journal.total
 
 
-def test_cancel_stops_a_run_and_withdraws_the_rest(desk: "Desk", start: "Start") -> None:
-    server = desk.server(latency=1.0)
-    desk.people(40)
+def test_cancel_stops_a_run_and_withdraws_the_rest(cli: "CliHarness", start: "Start") -> None:
+    server = cli.server(latency=1.0)
+    cli.people(40)
     process = start("send", "people.csv", "--yes", "--workers", "4")
     wait_until(lambda: server.journal.total == 4)
-    said = desk("cancel", "people.ledger.db")
+    result = cli("cancel", "people.ledger.db")
     process.communicate(timeout=60)
-    assert said.code == 0
-    states = [line.state for line in desk.lines()]
+    assert result.code == 0
+    states = [line.state for line in cli.lines()]
     assert states.count(State.ACCEPTED) == server.journal.total
     assert states.count(State.CANCELLED) == 40 - server.journal.total
 
 
-def test_sandbox_serves_until_it_is_told_to_end(desk: "Desk", start: "Start") -> None:
-    desk.write("faults.toml", 'seed = 3\n[[rules]]\nshare = 0.5\nfaults = "result_failed"\n')
+def test_sandbox_serves_until_it_is_reported_to_end(cli: "CliHarness", start: "Start") -> None:
+    cli.write("faults.toml", 'seed = 3\n[[rules]]\nshare = 0.5\nfaults = "result_failed"\n')
     arguments = ["--port", "0", "--latency", "0.05", "--faults", "faults.toml", "--seed", "5", "--journal", "in.jsonl"]
     process = start("sandbox", *arguments)
     assert process.stdout is not None
     url = process.stdout.readline().strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/restApi", url)
-    desk.export("BULKSMS_URL", url)
-    desk.export("BULKSMS_TOKEN", "sandbox")
-    desk.people(30)
-    told = desk("send", "people.csv", "--yes", "--json", "--quiet").json
+    cli.export("BULKSMS_URL", url)
+    cli.export("BULKSMS_TOKEN", "sandbox")
+    cli.people(30)
+    result = cli("send", "people.csv", "--yes", "--json", "--quiet").json
     process.send_signal(signal.SIGINT)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 0
     setting = "$env:{} = '{}'" if sys.platform == "win32" else "export {}={}"
     for variable, value in (("BULKSMS_URL", url), ("BULKSMS_TOKEN", "sandbox")):
         assert f"  {setting.format(variable, value)}\n" in talk
-    journal = Journal.read(desk.folder / "in.jsonl")
+    journal = Journal.read(cli.folder / "in.jsonl")
     assert journal.total == 30
-    assert 5 <= told["counts"]["failed"] <= 25
-    assert told["counts"]["failed"] + told["counts"]["accepted"] == 30
-    assert all(json.loads(line)["kind"] == "send" for line in (desk.folder / "in.jsonl").read_text().splitlines())
+    assert 5 <= result["counts"]["failed"] <= 25
+    assert result["counts"]["failed"] + result["counts"]["accepted"] == 30
+    assert all(json.loads(line)["kind"] == "send" for line in (cli.folder / "in.jsonl").read_text().splitlines())
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence(desk: "Desk") -> None:
-    server = desk.serve()
+def test_a_port_that_is_taken_is_reported_in_a_sentence(cli: "CliHarness") -> None:
+    server = cli.serve()
     port = server.url.split(":")[2].split("/")[0]
-    said = desk("sandbox", "--port", port)
-    assert said.code != 0
-    assert "defect" not in said.err, said.err
+    result = cli("sandbox", "--port", port)
+    assert result.code != 0
+    assert "internal error" not in result.err, result.err
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from bulksms.cli.screen.asking import TYPED_ABOVE, TYPED_TRIES, confirm
+from bulksms.cli.ui.prompts import TYPED_ABOVE, TYPED_TRIES, confirm
 
 URL = "https://adaxes.example.com/restApi"
 NUMBER = 12_345
@@ -28,9 +28,9 @@ class Person:
 def asks(monkeypatch: pytest.MonkeyPatch, *lines: str) -> Person:
     """Somebody sits at the terminal."""
     person = Person(*lines)
-    monkeypatch.setattr("bulksms.cli.screen.asking.on_terminal", lambda: True)
-    monkeypatch.setattr("bulksms.cli.screen.asking.click.prompt", person.prompt)
-    monkeypatch.setattr("bulksms.cli.screen.asking.click.confirm", person.confirm)
+    monkeypatch.setattr("bulksms.cli.ui.prompts.on_terminal", lambda: True)
+    monkeypatch.setattr("bulksms.cli.ui.prompts.click.prompt", person.prompt)
+    monkeypatch.setattr("bulksms.cli.ui.prompts.click.confirm", person.confirm)
     return person
 
 
@@ -44,10 +44,10 @@ def test_the_number_counts_however_people_write_it(typed: str, monkeypatch: pyte
 def test_a_slip_is_asked_about_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asks(monkeypatch, "y", "1234", "12345")
     assert confirm(NUMBER, URL, yes=False, limited=False) == "at the terminal"
-    said = capsys.readouterr().err
-    assert f"Send 12,345 messages to {URL}?" in said
-    assert "'y' is not 12,345." in said
-    assert "'1234' is not 12,345." in said
+    printed = capsys.readouterr().err
+    assert f"Send 12,345 messages to {URL}?" in printed
+    assert "'y' is not 12,345." in printed
+    assert "'1234' is not 12,345." in printed
 
 
 @pytest.mark.parametrize("lines", [[""], ["n"], ["No"], ["q"], ["1234"] * TYPED_TRIES])

@@ -1,27 +1,27 @@
 """A mistake of the user is one sentence and a hint, with the promised exit code, and never a traceback."""
 
-import os
 import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bulksms.cli import run
+from bulksms.cli.app import run
+from tests.platforms import with_rights_that_hold
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Desk, Said
+    from tests.cli.harness import CliHarness, CliResult
 
 URL = "https://adaxes.example/restApi"
 
 
-def sentence(said: "Said") -> tuple[str, str]:
+def sentence(result: "CliResult") -> tuple[str, str]:
     """The one sentence and its hint; only a file without rows needs none."""
-    lines = said.err.splitlines()
+    lines = result.err.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     hints = [line for line in lines if line.startswith("hint: ")]
-    assert len(errors) == 1, said.err
-    assert len(hints) == 1 or "E002" in said.err, said.err
-    assert said.out == ""
+    assert len(errors) == 1, result.err
+    assert len(hints) == 1 or "E002" in result.err, result.err
+    assert result.out == ""
     assert errors[0].endswith((".", ")")), errors[0]
     return errors[0], "".join(hints)
 
@@ -29,7 +29,7 @@ def sentence(said: "Said") -> tuple[str, str]:
 MISTAKES: list[tuple[list[str], int, str, str]] = [
     (["sned", "people.csv"], 2, "There is no command 'sned'.", "Did you mean `bulksms send`?"),
     (["frobnicate"], 2, "There is no command 'frobnicate'.", "bulksms --help"),
-    (["send"], 2, "Missing argument", "bulksms send --help"),
+    (["send"], 2, "There is no input.", "Name a file"),
     (["send", "people.csv", "--wrkers", "3"], 2, "No such option '--wrkers'.", "Did you mean --workers?"),
     (["send", "people.csv", "--xyzzy"], 2, "No such option '--xyzzy'.", "bulksms send --help"),
     (["send", "people.csv", "--workers", "0"], 2, "--workers", "--help"),
@@ -85,92 +85,108 @@ MISTAKES: list[tuple[list[str], int, str, str]] = [
 
 @pytest.mark.parametrize(("arguments", "code", "error", "hint"), MISTAKES, ids=lambda value: str(value)[:60])
 def test_a_mistake_is_one_sentence_and_a_hint(
-    arguments: list[str], code: int, error: str, hint: str, desk: "Desk"
+    arguments: list[str], code: int, error: str, hint: str, cli: "CliHarness"
 ) -> None:
-    desk.people(1)
-    desk.write("empty.csv", "")
-    desk.write("foreign.txt", "not a ledger at all")
-    (desk.folder / "folder").mkdir()
-    other = sqlite3.connect(desk.folder / "foreign.db")
+    cli.people(1)
+    cli.write("empty.csv", "")
+    cli.write("foreign.txt", "not a ledger at all")
+    (cli.folder / "folder").mkdir()
+    other = sqlite3.connect(cli.folder / "foreign.db")
     other.execute("CREATE TABLE somebody_elses (value)")
     other.close()
-    before = {path: path.read_bytes() for path in desk.folder.iterdir() if path.is_file()}
+    before = {path: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()}
 
-    said = desk(*arguments)
+    result = cli(*arguments)
 
-    assert said.code == code, said.err
-    told, help_with_it = sentence(said)
-    assert error in told
+    assert result.code == code, result.err
+    printed, help_with_it = sentence(result)
+    assert error in printed
     assert hint in help_with_it
-    assert {path: path.read_bytes() for path in desk.folder.iterdir() if path.is_file()} == before
+    assert {path: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()} == before
 
 
-def test_the_token_is_never_an_argument(desk: "Desk") -> None:
-    desk.people(1)
-    assert desk("send", "people.csv", "--token", "abc").code == 2
+def test_the_token_is_never_an_argument(cli: "CliHarness") -> None:
+    cli.people(1)
+    assert cli("send", "people.csv", "--token", "abc").code == 2
 
 
 @pytest.mark.parametrize("token", ["", "two words", "Bearer abc", "ümlaut"])
-def test_a_token_that_can_be_none_is_refused_without_being_shown(token: str, desk: "Desk") -> None:
-    desk.people(1)
-    desk.write("a-token", token)
-    said = desk("send", "people.csv", "--yes", "--url", URL, "--token-file", "a-token")
-    assert said.code == 2
-    assert not token or token not in said.err
-    assert desk.files == {"people.csv", "a-token"}
+def test_a_token_that_can_be_none_is_refused_without_being_shown(token: str, cli: "CliHarness") -> None:
+    cli.people(1)
+    cli.write("a-token", token)
+    result = cli("send", "people.csv", "--yes", "--url", URL, "--token-file", "a-token")
+    assert result.code == 2
+    assert not token or token not in result.err
+    assert cli.files == {"people.csv", "a-token"}
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_that_cannot_be_written_to_is_told(desk: "Desk") -> None:  # pragma: no cover - as the user is
-    desk.people(1)
-    desk.folder.chmod(0o500)
-    said = desk("plan", "people.csv")
-    desk.folder.chmod(0o700)
-    assert said.code == 6
+@with_rights_that_hold
+def test_a_folder_that_cannot_be_written_to_is_reported(cli: "CliHarness") -> None:
+    cli.people(1)
+    cli.folder.chmod(0o500)
+    result = cli("plan", "people.csv")
+    cli.folder.chmod(0o700)
+    assert result.code == 6
 
 
-def test_a_ledger_cut_short_is_trouble_with_the_ledger(desk: "Desk") -> None:
-    desk.people(500)
-    desk("plan", "people.csv")
-    whole = (desk.folder / "people.ledger.db").read_bytes()
-    (desk.folder / "people.ledger.db").write_bytes(whole[: len(whole) // 2])
+def test_a_ledger_cut_short_is_trouble_with_the_ledger(cli: "CliHarness") -> None:
+    cli.people(500)
+    cli("plan", "people.csv")
+    whole = (cli.folder / "people.ledger.db").read_bytes()
+    (cli.folder / "people.ledger.db").write_bytes(whole[: len(whole) // 2])
     for command in (["status"], ["report"], ["verify"], ["resume", "--url", URL]):
-        said = desk(command[0], "people.ledger.db", *command[1:])
-        assert said.code in (0, 2, 6)
-        assert "defect" not in said.err
-    assert desk("verify", "people.ledger.db").code == 6
+        result = cli(command[0], "people.ledger.db", *command[1:])
+        assert result.code in (0, 2, 6)
+        assert "nternal error" not in result.err
+    assert cli("verify", "people.ledger.db").code == 6
 
 
-def test_nobody_to_send_to_is_told(desk: "Desk") -> None:
-    desk.write("people.csv", "directoryObject,text\n")
-    said = desk("send", "people.csv", "--dry-run")
-    assert said.code == 3
-    sentence(said)
+def test_nobody_to_send_to_is_reported(cli: "CliHarness") -> None:
+    cli.write("people.csv", "directoryObject,text\n")
+    result = cli("send", "people.csv", "--dry-run")
+    assert result.code == 3
+    sentence(result)
 
 
-def test_a_defect_is_told_as_one(desk: "Desk", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_reported_as_one(cli: "CliHarness", monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("something impossible")
 
-    desk.people(1)
-    monkeypatch.setattr("bulksms.cli.doing.sending.read_into", broken)
-    said = desk("send", "people.csv", "--dry-run")
-    assert said.code == 70
-    told, hint = sentence(said)
-    assert "defect of bulksms: RuntimeError" in told
-    assert "something impossible" in told
+    cli.people(1)
+    monkeypatch.setattr("bulksms.cli.commands.send.read_into", broken)
+    result = cli("send", "people.csv", "--dry-run")
+    assert result.code == 70
+    printed, hint = sentence(result)
+    assert "internal error: RuntimeError" in printed
+    assert "something impossible" in printed
     assert "BULKSMS_TRACEBACK" in hint
 
 
-def test_a_defect_s_traceback_can_be_asked_for(
-    desk: "Desk", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_traceback_of_an_internal_error_can_be_asked_for(
+    cli: "CliHarness", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
 
     def broken(*_: object) -> None:
         raise RuntimeError("something impossible")
 
-    desk.people(1)
-    desk.export("BULKSMS_TRACEBACK", "1")
-    monkeypatch.setattr("bulksms.cli.doing.sending.read_into", broken)
+    cli.people(1)
+    cli.export("BULKSMS_TRACEBACK", "1")
+    monkeypatch.setattr("bulksms.cli.commands.send.read_into", broken)
     assert run(["send", "people.csv", "--dry-run"]) == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("send", "people.csv", "--yes"), ("send", "planned.db", "--yes")])
+@pytest.mark.parametrize("host", ["adaxes..müller.de", "ü" * 64, "adaxes..example.com"])
+def test_a_host_name_that_cannot_be_encoded_is_a_usage_error(
+    command: tuple[str, ...], host: str, cli: "CliHarness"
+) -> None:
+    cli.people(3)
+    assert cli("plan", "people.csv", "--ledger", "planned.db").code == 0
+    planned = (cli.folder / "planned.db").read_bytes()
+    cli.export("BULKSMS_TOKEN", cli.token)
+    result = cli(*command, "--url", f"https://{host}/restApi")
+    assert result.code == 2
+    assert "names no host" in result.err
+    assert (cli.folder / "planned.db").read_bytes() == planned
+    assert cli.files == {"people.csv", "planned.db"}

@@ -2,37 +2,36 @@
 
 import json
 import re
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bulksms.ledger.live import live_path
+from bulksms.ledger.sqlite.remote_control import status_path
+from tests.platforms import on_terminals
 
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.cli.conftest import Desk, Server, Start
-    from tests.conftest import Desktop
+    from tests.cli.harness import CliHarness, Server, Start
+    from tests.harness import TerminalFactory
 
 LEDGER = "people.ledger.db"
 PEOPLE = 60
-on_terminals = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 
 
-def living(desk: "Desk", start: "Start") -> "tuple[Server, subprocess.Popen[str]]":
+def living(cli: "CliHarness", start: "Start") -> "tuple[Server, subprocess.Popen[str]]":
     """A run of a few seconds, in the middle of its work."""
-    server = desk.server(latency=0.2)
-    desk.people(PEOPLE)
+    server = cli.server(latency=0.2)
+    cli.people(PEOPLE)
     process = start("send", "people.csv", "--yes", "--workers", "4", "--no-adapt", "--quiet")
-    while server.journal.total < 4 or not live_path(desk.folder / LEDGER).exists():
+    while server.journal.total < 4 or not status_path(cli.folder / LEDGER).exists():
         assert process.poll() is None
     return server, process
 
 
 @on_terminals
-def test_another_shell_sees_what_the_run_shows(desk: "Desk", start: "Start", terminal: "Desktop") -> None:
-    _, process = living(desk, start)
+def test_another_shell_sees_what_the_run_shows(cli: "CliHarness", start: "Start", terminal: "TerminalFactory") -> None:
+    _, process = living(cli, start)
     screen = terminal("status", LEDGER, "--watch", columns=80)
     screen.until("4 at once: fixed")
     assert any(re.search(r"[█░]+  \d+ of 60  \d+ %", line) for line in screen.lines)
@@ -40,13 +39,14 @@ def test_another_shell_sees_what_the_run_shows(desk: "Desk", start: "Start", ter
     assert process.wait(60) == 0
     assert "60 of 60  100 %" in screen.shown
     assert "Handed to Adaxes: 60 of 60" in screen.shown
-    assert max(map(len, screen.lines)) <= 80
-    assert desk.files == {"people.csv", LEDGER}, "no reader kept the run from folding its files together"
+    # Commands to copy are not wrapped.
+    assert max(len(line) for line in screen.lines if " report " not in line and " send " not in line) <= 80
+    assert cli.files == {"people.csv", LEDGER}, "no reader kept the run from folding its files together"
 
 
 @on_terminals
-def test_ctrl_c_ends_the_watching_only(desk: "Desk", start: "Start", terminal: "Desktop") -> None:
-    server, process = living(desk, start)
+def test_ctrl_c_ends_the_watching_only(cli: "CliHarness", start: "Start", terminal: "TerminalFactory") -> None:
+    server, process = living(cli, start)
     screen = terminal("status", LEDGER, "--watch")
     screen.until(" of 60 ")
     screen.interrupt()
@@ -59,24 +59,27 @@ def test_ctrl_c_ends_the_watching_only(desk: "Desk", start: "Start", terminal: "
 
 
 def test_without_a_terminal_it_is_a_line_now_and_then(
-    desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch
+    cli: "CliHarness", start: "Start", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulksms.cli.screen.watching.LINE_EVERY", 0.3)
-    living(desk, start)
-    said = desk("status", LEDGER, "--watch")
-    assert (said.code, said.err) == (0, "")
-    line, result = said.out.splitlines()[0], said.out.partition("Handed to Adaxes: 60 of 60")[2]
+    monkeypatch.setattr("bulksms.cli.commands.status.LINE_EVERY", 0.3)
+    living(cli, start)
+    called = cli("status", LEDGER, "--watch")
+    assert called.code == 0
+    assert called.err.startswith("For the ticket, the whole report:\n")
+    line, result = called.out.splitlines()[0], called.out.partition("Handed to Adaxes: 60 of 60")[2]
     assert re.match(r"\d+ of 60 \(\d+ %\) after .* accepted, 0 failed, 0 unknown, .* queued; .*4 at once: fixed", line)
     assert "60 = 60 accepted" in result
 
 
-def test_for_machines_it_is_an_object_a_line(desk: "Desk", start: "Start", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulksms.cli.screen.watching.LOOK_EVERY", 0.3)
-    living(desk, start)
-    said = desk("status", LEDGER, "--watch", "--json")
-    assert said.code == 0
-    first, *_, last = [json.loads(line) for line in said.out.splitlines()]
-    members = list(desk("status", LEDGER, "--json").json)
+def test_for_machines_it_is_an_object_a_line(
+    cli: "CliHarness", start: "Start", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulksms.cli.commands.status.LOOK_EVERY", 0.3)
+    living(cli, start)
+    result = cli("status", LEDGER, "--watch", "--json")
+    assert result.code == 0
+    first, *_, last = [json.loads(line) for line in result.out.splitlines()]
+    members = list(cli("status", LEDGER, "--json").json)
     assert list(first) == list(last) == [*members, "pace"]
     assert first["total"] == PEOPLE
     assert first["pace"]["concurrency"] == first["pace"]["ceiling"] == 4
@@ -85,22 +88,22 @@ def test_for_machines_it_is_an_object_a_line(desk: "Desk", start: "Start", monke
     assert last["pace"] is None
 
 
-def test_a_ledger_that_nobody_works_on_is_told_at_once(desk: "Desk") -> None:
-    desk.people(3)
-    desk("plan", "people.csv")
-    said = desk("status", LEDGER, "--watch")
-    assert (said.code, said.out) == (0, desk("status", LEDGER).out)
-    told = desk("status", LEDGER, "--watch", "--json").json
-    assert (told["pace"], told["counts"]["queued"]) == (None, 3)
+def test_a_ledger_that_nobody_works_on_is_reported_at_once(cli: "CliHarness") -> None:
+    cli.people(3)
+    cli("plan", "people.csv")
+    result = cli("status", LEDGER, "--watch")
+    assert (result.code, result.out) == (0, cli("status", LEDGER).out)
+    found = cli("status", LEDGER, "--watch", "--json").json
+    assert (found["pace"], found["counts"]["queued"]) == (None, 3)
 
 
-def test_what_a_killed_run_left_is_not_believed(desk: "Desk", start: "Start") -> None:
-    _, process = living(desk, start)
+def test_what_a_killed_run_left_is_not_believed(cli: "CliHarness", start: "Start") -> None:
+    _, process = living(cli, start)
     process.kill()
     process.wait()
-    assert live_path(desk.folder / LEDGER).exists()
-    told = desk("status", LEDGER, "--watch", "--json").json
-    assert told["pace"] is None
-    assert told["counts"]["unknown"] <= 4
-    assert desk("resume", LEDGER, "--yes").code in (0, 4)
-    assert desk.files == {"people.csv", LEDGER}
+    assert status_path(cli.folder / LEDGER).exists()
+    result = cli("status", LEDGER, "--watch", "--json").json
+    assert result["pace"] is None
+    assert result["counts"]["unknown"] <= 4
+    assert cli("resume", LEDGER, "--yes").code in (0, 4)
+    assert cli.files == {"people.csv", LEDGER}

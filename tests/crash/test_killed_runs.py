@@ -1,6 +1,6 @@
 """Runs killed with SIGKILL at random instants and resumed: nobody twice, nobody lost.
 
-The stand-in server's journal is the judge. Ten kills by default; the long form is
+The simulator's journal is the judge. Ten kills by default; the long form is
 
     BULKSMS_KILLS=500 BULKSMS_KILL_SEED=7 pytest -n 0 tests/crash/test_killed_runs.py
 """
@@ -8,17 +8,15 @@ The stand-in server's journal is the judge. Ten kills by default; the long form 
 import os
 import random
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
-from bulksms.ledger.reader import LedgerReader
-from bulksms.message import State
+from bulksms.ledger import open_ledger
+from bulksms.model.message import State
+from tests.platforms import with_posix_signals
 
 if TYPE_CHECKING:
-    from tests.crash.conftest import Server, Stage
+    from tests.crash.harness import CrashHarness, Server
 
 KILLS = int(os.environ.get("BULKSMS_KILLS", "10"))
 SEED = int(os.environ.get("BULKSMS_KILL_SEED", "1"))
@@ -28,12 +26,12 @@ BETWEEN_KILLS = 30
 LINE = 250
 """About so many bytes of the journal are one request."""
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+pytestmark = with_posix_signals
 
 
-def faults(stage: "Stage") -> str:
-    """A server as it can be: slow sends that are polled, throttling, and a few of whom nothing is known."""
-    file = stage.folder / "faults.toml"
+def faults(harness: "CrashHarness") -> str:
+    """A server as it can be: slow sends that are polled, throttling, and a few whose outcome is unknown."""
+    file = harness.folder / "faults.toml"
     rules = {"202": 0.1, "429": 0.02, "result_failed": 0.01}
     file.write_text("".join(f'[[rules]]\nshare = {share}\nfaults = "{name}"\n' for name, share in rules.items()))
     return str(file)
@@ -54,35 +52,35 @@ def kill_at_some_instant(process: subprocess.Popen[str], server: "Server", chanc
     return was_alive
 
 
-def next_run(stage: "Stage", *options: str) -> tuple[str, ...]:
+def next_run(harness: "CrashHarness", *options: str) -> tuple[str, ...]:
     """The command line that goes on: `resume`, or `send` again if the plan was not yet kept."""
-    if stage.ledger.exists():
-        return ("resume", stage.ledger.name)
+    if harness.ledger.exists():
+        return ("resume", harness.ledger.name)
     return ("send", "people.csv", "--yes", "--max-recipients", "100000", "--workers", str(WORKERS), *options)
 
 
-def test_nobody_is_told_twice_and_nobody_is_lost_however_often_it_is_killed(stage: "Stage") -> None:
+def test_nobody_is_reported_twice_and_nobody_is_lost_however_often_it_is_killed(harness: "CrashHarness") -> None:
     chance = random.Random(SEED)  # noqa: S311 - which instants
     people = 100 + KILLS * BETWEEN_KILLS
-    stage.write_people(people)
-    server = stage.serve("--latency", "0.002-0.02", "--faults", faults(stage))
+    harness.write_people(people)
+    server = harness.serve("--latency", "0.002-0.02", "--faults", faults(harness))
     kills = unknown = 0
     for _ in range(KILLS):
-        kills += kill_at_some_instant(stage.start(server, *next_run(stage)), server, chance)
-        if stage.ledger.exists():
-            standing = stage.standing()
-            assert standing.total == people
-            assert not standing.is_living
-            assert standing.counts[State.UNKNOWN] - unknown <= WORKERS, "no more than were in flight"
-            unknown = standing.counts[State.UNKNOWN]
+        kills += kill_at_some_instant(harness.start(server, *next_run(harness)), server, chance)
+        if harness.ledger.exists():
+            counts = harness.counts()
+            assert counts.total == people
+            assert not counts.is_living
+            assert counts.counts[State.UNKNOWN] - unknown <= WORKERS, "no more than were in flight"
+            unknown = counts.counts[State.UNKNOWN]
     assert kills >= KILLS / 2
 
-    code, _, talk = stage.run(server, *next_run(stage))
+    code, _, talk = harness.run(server, *next_run(harness))
 
     assert code in (1, 4), talk
-    with LedgerReader(stage.ledger) as reader:
-        lines = list(reader.lines())
-        assert reader.standing().total == len({line.recipient for line in lines}) == people
+    with open_ledger(harness.ledger) as reader:
+        lines = list(reader.messages())
+        assert reader.counts().total == len({line.recipient for line in lines}) == people
     journal = server.journal
     for line in lines:
         delivered = journal.delivered(line.recipient)
@@ -90,47 +88,47 @@ def test_nobody_is_told_twice_and_nobody_is_lost_however_often_it_is_killed(stag
         if line.state is not State.UNKNOWN:
             assert (line.state is State.ACCEPTED) == (delivered == 1), line
         assert (line.state in {State.ACCEPTED, State.FAILED}) or line.reason == "crash", line
-        assert not line.may_have_sent_twice
+        assert not line.possible_duplicate
     assert sum(line.state is State.UNKNOWN for line in lines) <= WORKERS * kills
-    assert server.holds(stage.ledger).agrees
+    assert server.holds(harness.ledger).agrees
 
 
-def test_at_least_once_admits_everybody_it_told_twice(stage: "Stage") -> None:
+def test_at_least_once_admits_everybody_it_reported_twice(harness: "CrashHarness") -> None:
     chance = random.Random(SEED)  # noqa: S311 - which instants
     kills = min(KILLS, 3)
-    stage.write_people(100 + kills * BETWEEN_KILLS)
-    server = stage.serve("--latency", "0.002-0.02")
+    harness.write_people(100 + kills * BETWEEN_KILLS)
+    server = harness.serve("--latency", "0.002-0.02")
     for _ in range(kills):
-        kill_at_some_instant(stage.start(server, *next_run(stage, "--delivery", "at-least-once")), server, chance)
-    code, _, talk = stage.run(server, *next_run(stage, "--delivery", "at-least-once"))
+        kill_at_some_instant(harness.start(server, *next_run(harness, "--delivery", "at-least-once")), server, chance)
+    code, _, talk = harness.run(server, *next_run(harness, "--delivery", "at-least-once"))
     assert code == 0, talk
     journal = server.journal
-    with LedgerReader(stage.ledger) as reader:
-        for line in reader.lines():
+    with open_ledger(harness.ledger) as reader:
+        for line in reader.messages():
             assert line.state is State.ACCEPTED
             assert journal.delivered(line.recipient) >= 1
-            assert journal.delivered(line.recipient) == 1 or line.may_have_sent_twice
-    assert server.holds(stage.ledger).agrees
+            assert journal.delivered(line.recipient) == 1 or line.possible_duplicate
+    assert server.holds(harness.ledger).agrees
 
 
-def test_what_was_processing_when_it_was_killed_is_polled_and_not_sent_again(stage: "Stage") -> None:
-    stage.write_people(40)
-    (stage.folder / "slow.toml").write_text('[[rules]]\nshare = 1\nfaults = "202"\n')
-    server = stage.serve("--faults", "slow.toml")
-    process = stage.start(server, "send", "people.csv", "--yes", "--no-adapt", "--workers", str(WORKERS))
-    stage.wait_until(lambda: stage.ledger.exists() and stage.standing().counts[State.PROCESSING] >= 20)
+def test_what_was_processing_when_it_was_killed_is_polled_and_not_sent_again(harness: "CrashHarness") -> None:
+    harness.write_people(40)
+    (harness.folder / "slow.toml").write_text('[[rules]]\nshare = 1\nfaults = "202"\n')
+    server = harness.serve("--faults", "slow.toml")
+    process = harness.start(server, "send", "people.csv", "--yes", "--no-adapt", "--workers", str(WORKERS))
+    harness.wait_until(lambda: harness.ledger.exists() and harness.counts().counts[State.PROCESSING] >= 20)
     process.kill()
     process.communicate()
-    with LedgerReader(stage.ledger) as reader:
-        processing = {line.recipient for line in reader.lines() if line.operation_id is not None}
-    code, _, _ = stage.run(server, "resume", stage.ledger.name)
+    with open_ledger(harness.ledger) as reader:
+        processing = {line.recipient for line in reader.messages() if line.operation_id is not None}
+    code, _, _ = harness.run(server, "resume", harness.ledger.name)
     assert code in (0, 4)
     journal = server.journal
-    with LedgerReader(stage.ledger) as reader:
-        lines = {line.recipient: line for line in reader.lines()}
+    with open_ledger(harness.ledger) as reader:
+        lines = {line.recipient: line for line in reader.messages()}
     assert len(processing) >= 20
     assert {lines[who].state for who in processing} == {State.ACCEPTED}
     assert all(journal.requests(who) == 1 for who in processing)
     assert all(journal.requests(who) <= 1 for who in lines)
     assert sum(line.state is State.UNKNOWN for line in lines.values()) <= WORKERS
-    assert server.holds(stage.ledger).agrees
+    assert server.holds(harness.ledger).agrees

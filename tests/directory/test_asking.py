@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from bulksms.adaxes import AccessToken, Account, Client, ClientSettings, LookUp, look_up
-from bulksms.delivery.retry import RetryPolicy
-from bulksms.directory import Asking
-from bulksms.errors import ServerTrouble
+from bulksms.adaxes import AccessToken, Account, Client, ClientSettings, LookupAnswer, look_up
+from bulksms.directory import RequestQueue
+from bulksms.errors import ServerError
+from bulksms.policy.retry import RetryPolicy
 from bulksms.sandbox import Directory, Fault, Sandbox
 
 QUICK = RetryPolicy(base=0.001, cap=0.01)
@@ -22,14 +22,14 @@ async def ask_all(
     at_once: int = 4,
     rate: float | None = None,
     credentials: AccessToken | Account | None = None,
-) -> tuple[list[LookUp], int, int]:
-    """The answers, how many were told of, and how many questions were open at once at most."""
-    told = most = now = 0
+) -> tuple[list[LookupAnswer], int, int]:
+    """The answers, how many were reported, and the most questions that were open at once."""
+    result = most = now = 0
     settings = ClientSettings(server.url, workers=at_once, timeout=5.0)
     async with Client(settings, credentials or AccessToken("sandbox")) as client:
-        asking = Asking(client, at_once=at_once, rate=rate, policy=QUICK)
+        asking = RequestQueue(client, at_once=at_once, rate=rate, policy=QUICK)
 
-        async def ask(identifier: str) -> LookUp:
+        async def ask(identifier: str) -> LookupAnswer:
             nonlocal most, now
             now += 1
             most = max(most, now)
@@ -39,19 +39,19 @@ async def ask_all(
                 now -= 1
 
         def note(more: int) -> None:
-            nonlocal told
-            told += more
+            nonlocal result
+            result += more
 
         people = [person.guid for person in server.directory]
-        return await asking.each([people[place % len(people)] for place in range(count)], ask, note), told, most
+        return await asking.each([people[place % len(people)] for place in range(count)], ask, note), result, most
 
 
 async def test_answers_come_in_the_order_of_the_questions_and_each_is_counted() -> None:
     async with Sandbox(directory=Directory.synthetic(size=30)) as server:
-        answers, told, most = await ask_all(server, 30)
+        answers, result, most = await ask_all(server, 30)
         guids = [person.guid for person in server.directory][:30]
     assert [answer.found and answer.found.guid for answer in answers] == guids
-    assert told == 30
+    assert result == 30
     assert 1 <= most <= 4
 
 
@@ -67,9 +67,9 @@ async def test_bad_luck_is_asked_again() -> None:
     trouble = [Fault.HTML_503, Fault.STATUS_500, Fault.RESET_AFTER, Fault.GARBAGE, Fault.STATUS_429]
     async with Sandbox() as server:
         server.trouble[LOOK_UP] = list(trouble)
-        answers, told, _ = await ask_all(server, 20)
+        answers, result, _ = await ask_all(server, 20)
     assert all(answer.found is not None for answer in answers)
-    assert told == 20
+    assert result == 20
     assert server.journal.calls[LOOK_UP] >= 20 + len(trouble)
 
 
@@ -93,7 +93,7 @@ async def test_retry_after_holds_everybody() -> None:
 async def test_trouble_that_is_everybodys_ends_it_in_a_sentence(fault: Fault, words: str) -> None:
     async with Sandbox() as server:
         server.trouble[LOOK_UP] = [fault] * 100
-        with pytest.raises(ServerTrouble, match=words) as trouble:
+        with pytest.raises(ServerError, match=words) as trouble:
             await ask_all(server, 40, at_once=2)
     assert str(trouble.value).startswith("The directory cannot be asked: ")
     assert "bulksms check" in str(trouble.value.hint)
@@ -102,14 +102,14 @@ async def test_trouble_that_is_everybodys_ends_it_in_a_sentence(fault: Fault, wo
 
 async def test_a_wrong_token_is_asked_with_once_a_worker() -> None:
     async with Sandbox() as server:
-        with pytest.raises(ServerTrouble, match="does not accept the access token"):
+        with pytest.raises(ServerError, match="does not accept the access token"):
             await ask_all(server, 40, at_once=4, credentials=AccessToken("wrong"))
     assert 1 <= server.journal.calls[LOOK_UP] <= 4
 
 
 async def test_a_wrong_password_is_asked_with_once() -> None:
     async with Sandbox() as server:
-        with pytest.raises(ServerTrouble, match="The user name or the password is wrong"):
+        with pytest.raises(ServerError, match="The user name or the password is wrong"):
             await ask_all(server, 40, at_once=4, credentials=Account("operator@example.com", "wrong"))
     assert server.journal.calls["POST /api/authSessions/create"] == 1
     assert server.journal.calls[LOOK_UP] == 0
@@ -120,7 +120,7 @@ async def test_a_log_in_that_was_forgotten_is_made_again() -> None:
         account = Account("operator@example.com", "sandbox")
         settings = ClientSettings(server.url, workers=4, timeout=5.0)
         async with Client(settings, account) as client:
-            asking = Asking(client, at_once=4, rate=None, policy=QUICK)
+            asking = RequestQueue(client, at_once=4, rate=None, policy=QUICK)
             people = [person.guid for person in server.directory][:10]
             first = await asking.each(people, lambda guid: look_up(client, guid), lambda _: None)
             server.log_ins.revoke()

@@ -3,9 +3,18 @@
 import pytest
 
 from bulksms.adaxes import DirectoryObject
-from bulksms.attempt import ApiError, Attempt, Failure
-from bulksms.directory.judging import Flaw, Meaning, flaws, identifier_of, keys_of, matched, meaning_of, not_found
-from bulksms.intake import CODES
+from bulksms.directory.verification import (
+    Meaning,
+    RecipientProblem,
+    identifier_of,
+    keys_of,
+    matched,
+    meaning_of,
+    not_found,
+    recipient_problems,
+)
+from bulksms.input import CODES
+from bulksms.model.attempt import ApiError, Attempt, Failure
 
 NUMBER = {"mobile": "+49 151"}
 
@@ -63,25 +72,25 @@ def test_an_answer_is_one_persons_or_everybodys(attempt: Attempt, meaning: Meani
         (DirectoryObject(guid="g", object_type="user", disabled=True), ["E116", "E117"]),
     ],
 )
-def test_whoever_cannot_be_told_anything_is_named_with_the_reason(found: DirectoryObject, codes: list[str]) -> None:
-    said = list(flaws(found, "mobile"))
-    assert [flaw.code for flaw in said] == codes
-    assert all(flaw.code in CODES and flaw.hint for flaw in said)
+def test_people_without_a_way_to_reach_them_are_named_with_the_reason(found: DirectoryObject, codes: list[str]) -> None:
+    result = list(recipient_problems(found, "mobile"))
+    assert [flaw.code for flaw in result] == codes
+    assert all(flaw.code in CODES and flaw.hint for flaw in result)
 
 
 def test_a_name_belongs_to_exactly_one_person() -> None:
     people = [DirectoryObject(dn=f"CN={number},DC=x", guid=str(number)) for number in range(5)]
     assert matched("mail", people[:1]) is people[0]
     nobody, several = matched("mail", []), matched("mail", people)
-    assert isinstance(nobody, Flaw)
+    assert isinstance(nobody, RecipientProblem)
     assert nobody.code == "E118"
-    assert isinstance(several, Flaw)
+    assert isinstance(several, RecipientProblem)
     assert several.code == "E119"
     assert "5 people" in several.problem
     assert "CN=0,DC=x; CN=1,DC=x; CN=2,DC=x …" in several.problem
 
 
-def test_an_object_that_may_not_be_seen_is_told_apart_from_one_that_is_not_there() -> None:
+def test_an_object_that_may_not_be_seen_is_different_from_a_missing_one() -> None:
     assert not_found(answered(404)).problem == "the directory has no such object"
     assert "403 No." in not_found(answered(403)).problem
 

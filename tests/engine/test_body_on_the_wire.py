@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bulksms.config import RunSettings
-from bulksms.message import State
+from bulksms.model.message import State
+from bulksms.model.run_settings import RunSettings
 from bulksms.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Crowd
+    from tests.engine.harness import EngineHarness
 
 SETTINGS = RunSettings(workers=4, timeout=5.0)
 
 TEXTS = [
     "Plain.",
-    'She said "now", and it\'s \\ not \\n a line.',
+    'She wrote "now", and it\'s \\ not \\n a line.',
     "two\nlines\r\nand\ta tab\r",
     "  blanks at both ends  ",
     "🚒 outage 👩🏽‍🚒 🇩🇪",
@@ -40,18 +40,18 @@ RECIPIENTS = [
 ]
 
 
-async def test_every_text_arrives_byte_for_byte(crowd: "Crowd") -> None:
+async def test_every_text_arrives_byte_for_byte(harness: "EngineHarness") -> None:
     messages = [(f"CN={number},DC=example", text) for number, text in enumerate(TEXTS)]
     messages += [(recipient, "To you.") for recipient in RECIPIENTS]
-    ledger = crowd.plan(messages)
+    ledger = harness.plan(messages)
     async with Sandbox() as server:
-        progress = await crowd.work(ledger, server.url, SETTINGS)
-    books = crowd.books(ledger, progress, server.journal)
+        run = await harness.work(ledger, server.url, SETTINGS)
+    record = harness.record(ledger, run, server.journal)
     assert {who: server.journal.texts(who) for who, _ in messages} == {who: [text] for who, text in messages}
-    assert books.count(State.ACCEPTED) == len(messages)
+    assert record.count(State.ACCEPTED) == len(messages)
 
 
-async def test_the_request_is_the_documented_one_and_no_more(crowd: "Crowd") -> None:
+async def test_the_request_is_the_documented_one_and_no_more(harness: "EngineHarness") -> None:
     """Method, path, headers and the raw body, seen by a server that understands nothing."""
     seen: list[tuple[str, str, dict[str, str], bytes]] = []
 
@@ -67,7 +67,7 @@ async def test_the_request_is_the_documented_one_and_no_more(crowd: "Crowd") -> 
     messages = [(f"CN={number},DC=example", text) for number, text in enumerate(TEXTS)]
     try:
         settings = RunSettings(workers=1, timeout=5.0)
-        await crowd.work(crowd.plan(messages), f"http://127.0.0.1:{port}/a/restApi", settings, token="secret")
+        await harness.work(harness.plan(messages), f"http://127.0.0.1:{port}/a/restApi", settings, token="secret")
     finally:
         listening.close()
         await server.shutdown(1.0)
@@ -84,7 +84,7 @@ async def test_the_request_is_the_documented_one_and_no_more(crowd: "Crowd") -> 
         body.decode()  # valid UTF-8, whatever the text
 
 
-async def test_any_text_arrives_as_it_is(crowd: "Crowd", chance: random.Random) -> None:
+async def test_any_text_arrives_as_it_is(harness: "EngineHarness", chance: random.Random) -> None:
     """Three hundred texts of any characters that can be in a file at all."""
 
     def character() -> str:
@@ -93,7 +93,7 @@ async def test_any_text_arrives_as_it_is(crowd: "Crowd", chance: random.Random) 
 
     texts = ["".join(character() for _ in range(chance.randint(1, 40))) for _ in range(300)]
     messages = [(f"CN={number},DC=example", text) for number, text in enumerate(texts)]
-    ledger = crowd.plan(messages)
+    ledger = harness.plan(messages)
     async with Sandbox() as server:
-        await crowd.work(ledger, server.url, SETTINGS)
+        await harness.work(ledger, server.url, SETTINGS)
     assert [server.journal.texts(who) for who, _ in messages] == [[text] for text in texts]

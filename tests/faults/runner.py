@@ -5,7 +5,7 @@ FAULT is a JSON object; the ledger's connections, the clock and the threads are 
 - `{"kill": KIND, "nth": N, "when": MOMENT}`: SIGKILL at the N-th statement of this kind, or at its commit
 - `{"fail": KIND, "nth": N, "words": TEXT}`: that statement, and every later one that writes, raises an error
 - `{"full": N}`: from the N-th begin on the file may not grow
-- `{"threads": true}`: what blocks on the event loop's thread is told on stderr, one line each
+- `{"threads": true}`: what blocks on the event loop's thread is printed on stderr, one line each
 - `{"ordinary": true}`: files' rights hold for the superuser, too; exit code 99 if that cannot be had
 - `{"jump": SECONDS}`: the wall clock jumps by so much, to and fro, all the time
 """
@@ -21,15 +21,13 @@ import time
 from collections import Counter
 from typing import Any
 
-from bulksms.cli import run
-
 KINDS = {
     "begin": ("UPDATE message", "state = 'sending'", "first_attempt_at"),
     "settle": ("UPDATE message", "finished_at", "latency_ms"),
     "end": ("UPDATE run", "ended_at"),
     "commit": ("COMMIT",),
 }
-"""How the statements that a fault can be about are known: by what stands in them."""
+"""How the statements that a fault can be about are known: by their text."""
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE = 1
 """As `linux/prctl.h` and `linux/capability.h` have them."""
@@ -46,7 +44,7 @@ class Connection(sqlite3.Connection):
     """A connection whose statements pass by the fault."""
 
     is_marked = False
-    """The statement that the fault is about stands in the open transaction."""
+    """The statement that the fault is about is in the open transaction."""
     is_broken = False
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
@@ -62,15 +60,15 @@ class Connection(sqlite3.Connection):
         return cursor
 
     def executescript(self, script: str) -> sqlite3.Cursor:
-        told_if_on_the_loop("sqlite", script)
+        print_if_on_the_loop("sqlite", script)
         return super().executescript(script)
 
     def close(self) -> None:
-        told_if_on_the_loop("sqlite", "close")
+        print_if_on_the_loop("sqlite", "close")
         super().close()
 
     def _before(self, sql: str) -> None:
-        told_if_on_the_loop("sqlite", sql)
+        print_if_on_the_loop("sqlite", sql)
         kind = next((kind for kind, words in KINDS.items() if all(word in sql for word in words)), None)
         if kind is None:
             return
@@ -98,7 +96,7 @@ def die_if(moment: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def told_if_on_the_loop(what: str, detail: object) -> None:
+def print_if_on_the_loop(what: str, detail: object) -> None:
     """By the thread, not by the time it took; importing is no work of the run."""
     if not fault.get("threads") or asyncio._get_running_loop() is None:
         return
@@ -113,7 +111,7 @@ def told_if_on_the_loop(what: str, detail: object) -> None:
 
 def hear(event: str, arguments: tuple[object, ...]) -> None:
     if event in {"open", "sqlite3.connect", "socket.getaddrinfo", "socket.gethostbyname", "os.remove", "os.rename"}:
-        told_if_on_the_loop(event, arguments[0])
+        print_if_on_the_loop(event, arguments[0])
 
 
 def jumping_time() -> float:
@@ -141,6 +139,8 @@ def main() -> int:
         sys.addaudithook(hear)
     if fault.get("jump"):
         time.time = jumping_time
+    from bulksms.cli.app import run  # noqa: PLC0415 - its clock is the one that it finds when it is imported
+
     return run(sys.argv[2:])
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from bulksms.message import State
+from bulksms.model.message import State
 from bulksms.sandbox import Sandbox
+from tests.platforms import with_posix_signals
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import Desk
+    from tests.faults.harness import FaultHarness
 
 PEOPLE = 24
 WORKERS = 3
@@ -24,7 +24,7 @@ FATAL = 8
 RESULT = b'{"resultType":0,"innerMessages":[],"exception":null,"actualObjectDN":null,"extraInfo":{}}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(RESULT), RESULT)
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+pytestmark = with_posix_signals
 
 
 class Receiver:
@@ -83,44 +83,46 @@ class Receiver:
 STEPS = ["accept", "first bytes of the headers", "whole request", "half of the answer", "whole answer"]
 
 
-async def killed_and_resumed(desk: "Desk", receiver: Receiver, *options: str) -> int:
+async def killed_and_resumed(harness: "FaultHarness", receiver: Receiver, *options: str) -> int:
     """Send, be killed, resume; how many were in flight when it was killed."""
-    desk.write_people(PEOPLE)
+    harness.write_people(PEOPLE)
     arguments = ("send", "people.csv", "--yes", "--workers", str(WORKERS), "--no-adapt", *options)
-    receiver.victim = await desk.start(receiver.url, *arguments)
-    ended = await desk.end_of(receiver.victim)
+    receiver.victim = await harness.start(receiver.url, *arguments)
+    ended = await harness.end_of(receiver.victim)
     assert ended.code == -9, ended.talk
-    in_flight = sum(line.state is State.UNKNOWN for line in desk.lines().values())
-    ended = await desk.resume(receiver.url)
+    in_flight = sum(line.state is State.UNKNOWN for line in harness.lines().values())
+    ended = await harness.resume(receiver.url)
     assert ended.code in ((0,) if options else (0, 4)), ended.talk
     return in_flight
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_whoever_was_in_flight_is_unknown_and_the_others_are_told_once(step: str, desk: "Desk") -> None:
+async def test_who_was_in_flight_is_unknown_and_the_others_are_reported_once(
+    step: str, harness: "FaultHarness"
+) -> None:
     async with Receiver(step).serving() as receiver:
-        in_flight = await killed_and_resumed(desk, receiver)
-    lines = desk.lines()
+        in_flight = await killed_and_resumed(harness, receiver)
+    lines = harness.lines()
     unknown = {name for name, line in lines.items() if line.state is State.UNKNOWN}
     assert len(lines) == PEOPLE
     assert len(unknown) == in_flight <= WORKERS
     assert in_flight or step == "whole answer"
     assert {lines[name].reason for name in unknown} <= {"crash"}
     assert all(receiver.received[name] <= 1 for name in lines)
-    told = {name for name, line in lines.items() if line.state is State.ACCEPTED}
-    assert told | unknown == set(lines)
-    assert all(receiver.received[name] == 1 for name in told)
-    assert not any(line.may_have_sent_twice for line in lines.values())
+    result = {name for name, line in lines.items() if line.state is State.ACCEPTED}
+    assert result | unknown == set(lines)
+    assert all(receiver.received[name] == 1 for name in result)
+    assert not any(line.possible_duplicate for line in lines.values())
     if step in ("whole request", "half of the answer"):
         assert receiver.fatal in unknown
 
 
-async def test_at_least_once_tells_everybody_and_counts_who_was_perhaps_told_twice(desk: "Desk") -> None:
+async def test_at_least_once_tells_everybody_and_counts_who_was_perhaps_reported_twice(harness: "FaultHarness") -> None:
     async with Receiver("whole request").serving() as receiver:
-        in_flight = await killed_and_resumed(desk, receiver, "--delivery", "at-least-once")
-    lines = desk.lines()
+        in_flight = await killed_and_resumed(harness, receiver, "--delivery", "at-least-once")
+    lines = harness.lines()
     assert {line.state for line in lines.values()} == {State.ACCEPTED}
-    twice = {name for name, line in lines.items() if line.may_have_sent_twice}
+    twice = {name for name, line in lines.items() if line.possible_duplicate}
     assert len(twice) == in_flight
     assert {name for name, requests in receiver.received.items() if requests > 1} <= twice
     assert set(receiver.received) == set(lines)
@@ -135,19 +137,19 @@ async def test_at_least_once_tells_everybody_and_counts_who_was_perhaps_told_twi
         ("settle", "after_commit"),
     ],
 )
-async def test_a_commit_is_there_whole_or_not_at_all(kind: str, when: str, desk: "Desk") -> None:
-    desk.write_people(PEOPLE)
+async def test_a_commit_is_there_whole_or_not_at_all(kind: str, when: str, harness: "FaultHarness") -> None:
+    harness.write_people(PEOPLE)
     options = ("--workers", str(WORKERS), "--no-adapt")
     async with Sandbox(latency=0.005) as server:
-        ended = await desk.send(server.url, *options, kill=kind, nth=5, when=when)
+        ended = await harness.send(server.url, *options, kill=kind, nth=5, when=when)
         assert ended.code == -9, ended.talk
         received = server.journal.total
-        lines = desk.agree(server.journal)
+        lines = harness.agree(server.journal)
         begun = sum(line.attempts > 0 for line in lines.values())
         assert received <= begun, "no request whose intent is not on disk"
-        ended = await desk.resume(server.url)
+        ended = await harness.resume(server.url)
     assert ended.code == 4, ended.talk
-    lines = desk.agree(server.journal)
+    lines = harness.agree(server.journal)
     unknown = [line for line in lines.values() if line.state is State.UNKNOWN]
     assert 1 <= len(unknown) <= WORKERS
     assert {line.reason for line in unknown} == {"crash"}

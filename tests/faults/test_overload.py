@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulksms.message import State
+from bulksms.model.message import State
 from bulksms.sandbox import Away, FaultPlan, Sandbox
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import Desk
+    from tests.faults.harness import FaultHarness
 
 LATENCY = 0.2
 ON_THE_WIRE = 1.0
@@ -19,32 +19,36 @@ BUSY = 0.5
 """Seconds that a busy machine may receive a request later than it left, and the next one at once."""
 
 
-async def test_one_429_with_retry_after_silences_64_workers_and_lets_one_go_first(desk: "Desk") -> None:
-    desk.write_people(400)
+async def test_one_429_with_retry_after_silences_64_workers_that_then_leave_by_the_rate(
+    harness: "FaultHarness",
+) -> None:
+    harness.write_people(400)
     unlucky, pause = "CN=Person 150,OU=Staff,DC=example,DC=com", 5.0
     plan = FaultPlan.of({unlucky: ["429_retry_after"]})
     async with Sandbox(faults=plan, latency=LATENCY, retry_after=pause) as server:
-        ended = await desk.send(server.url, "--workers", "64", "--no-adapt")
+        ended = await harness.send(server.url, "--workers", "64", "--no-adapt")
     assert ended.code == 0, ended.talk
-    assert {line.state for line in desk.agree(server.journal).values()} == {State.ACCEPTED}
+    assert {line.state for line in harness.agree(server.journal).values()} == {State.ACCEPTED}
     journal = server.journal
     throttled = next(entry.clock for entry in journal.received if entry.recipient == unlucky)
     closed = throttled + LATENCY
     assert journal.between(throttled, closed) >= 1
     assert journal.between(closed + ON_THE_WIRE, closed + pause) == 0
     assert journal.between(closed, closed + ON_THE_WIRE) < 64
-    (first, second) = [moment for moment in journal.times if moment >= closed + pause][:2]
-    assert second - first >= LATENCY, "half-open: the others follow after a good answer"
+    after = [moment for moment in journal.times if moment >= closed + pause]
+    assert after[63] - after[0] >= LATENCY / 2, "by the rate that the server took, and not all that were held at once"
 
 
 @pytest.mark.parametrize("workers", [1, 16])
 @pytest.mark.parametrize("how", Away)
-async def test_a_server_that_is_away_for_seconds_is_ridden_out(how: Away, workers: int, desk: "Desk") -> None:
-    desk.write_people(40 * workers)
+async def test_a_server_that_is_away_for_seconds_is_ridden_out(
+    how: Away, workers: int, harness: "FaultHarness"
+) -> None:
+    harness.write_people(40 * workers)
     async with Sandbox(latency=0.02) as server, asyncio.TaskGroup() as tasks:
 
         async def restart() -> int:
-            await desk.until(lambda: server.journal.total >= 15)
+            await harness.until(lambda: server.journal.total >= 15)
             await server.go_away(how)
             before = server.journal.total
             await asyncio.sleep(2.0)
@@ -53,8 +57,8 @@ async def test_a_server_that_is_away_for_seconds_is_ridden_out(how: Away, worker
             return asked
 
         restarted = tasks.create_task(restart())
-        ended = await desk.send(server.url, "--workers", str(workers), "--delivery", "at-most-once")
-    lines = desk.agree(server.journal)
+        ended = await harness.send(server.url, "--workers", str(workers), "--delivery", "at-most-once")
+    lines = harness.agree(server.journal)
     unknown = [line for line in lines.values() if line.state is State.UNKNOWN]
     # Those whose connection it closed in the middle of their exchange.
     assert len(unknown) <= (workers if how is Away.REFUSED else 0)
@@ -63,10 +67,10 @@ async def test_a_server_that_is_away_for_seconds_is_ridden_out(how: Away, worker
     assert restarted.result() <= workers + 40
 
 
-async def test_the_rate_is_not_exceeded_however_many_workers_wait(desk: "Desk") -> None:
-    desk.write_people(60)
+async def test_the_rate_is_not_exceeded_however_many_workers_wait(harness: "FaultHarness") -> None:
+    harness.write_people(60)
     async with Sandbox(latency=0.02) as server:
-        ended = await desk.send(server.url, "--workers", "64", "--no-adapt", "--rate", "2400/min")
+        ended = await harness.send(server.url, "--workers", "64", "--no-adapt", "--rate", "2400/min")
     assert ended.code == 0, ended.talk
     times = server.journal.times
     for reach in (40, 59):
@@ -75,13 +79,13 @@ async def test_the_rate_is_not_exceeded_however_many_workers_wait(desk: "Desk") 
 
 
 @pytest.mark.parametrize("delivery", ["balanced", "at-least-once"])
-async def test_lost_answers_make_no_duplicate_that_the_books_do_not_count(delivery: str, desk: "Desk") -> None:
-    desk.write_people(800)
+async def test_missing_answers_make_no_uncounted_duplicate(delivery: str, harness: "FaultHarness") -> None:
+    harness.write_people(800)
     shares = {"drop_after": 0.01, "reset_after": 0.005, "truncated": 0.005}
     async with Sandbox(faults=FaultPlan.by_share(shares)) as server:
-        ended = await desk.send(server.url, "--delivery", delivery)
+        ended = await harness.send(server.url, "--delivery", delivery)
         journal = server.journal
-    lines = desk.agree(journal)
+    lines = harness.agree(journal)
     lost = sum(entry.fault is not None for entry in journal.received)
     assert lost >= 8
     twice = {recipient for recipient in journal.recipients() if journal.delivered(recipient) > 1}
@@ -91,6 +95,6 @@ async def test_lost_answers_make_no_duplicate_that_the_books_do_not_count(delive
         assert sum(line.state is State.UNKNOWN for line in lines.values()) == lost
     else:
         assert ended.code == 0, ended.talk
-        assert twice == {line.recipient for line in lines.values() if line.may_have_sent_twice}
+        assert twice == {line.recipient for line in lines.values() if line.possible_duplicate}
         assert len(twice) == lost
-        assert f"{lost} may have been sent twice" in ended.said
+        assert f"{lost} may have been sent twice" in ended.output

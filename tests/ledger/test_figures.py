@@ -7,31 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from bulksms.attempt import ApiError, Attempt
-from bulksms.ledger.lock import RunLock
-from bulksms.ledger.reader import LedgerReader
-from bulksms.ledger.settlement import Settlement
-from bulksms.ledger.writer import LedgerWriter
-from bulksms.message import Message, Reason, State
+from bulksms.ledger import OutcomeRecord, open_ledger
+from bulksms.ledger.sqlite.lock import RunLock
+from bulksms.ledger.sqlite.writer import SqliteWriter
+from bulksms.model.attempt import ApiError, Attempt
+from bulksms.model.message import Message, Reason, State
 
-Running = Callable[..., AbstractAsyncContextManager[LedgerWriter]]
+Running = Callable[..., AbstractAsyncContextManager[SqliteWriter]]
 PlanAs = Callable[..., Path]
 
 BEGAN = 1_000.0
 
 
-async def attempt(ledger: LedgerWriter, message: Message, at: float, seconds: float, status: int = 200) -> None:
+async def attempt(ledger: SqliteWriter, message: Message, at: float, seconds: float, status: int = 200) -> None:
     """One attempt at a message, which is accepted with 200 and refused with anything else."""
     message.attempts += 1
     message.tries += 1
-    await ledger.begin(message, at)
+    await ledger.record_intent(message, at)
     error = None if status == 200 else ApiError(f"{message.recipient} is not there.", "notFound")
-    told = Attempt(True, status, api_error=error, began_at=at, elapsed=seconds)
+    result = Attempt(True, status, api_error=error, began_at=at, elapsed=seconds)
     if status == 200:
-        settlement = Settlement(State.ACCEPTED, evidence="succeeded")
+        settlement = OutcomeRecord(State.ACCEPTED, evidence="succeeded")
     else:
-        settlement = Settlement(State.FAILED, Reason.REFUSED, evidence="refused")
-    ledger.settle(message, told, settlement)
+        settlement = OutcomeRecord(State.FAILED, Reason.REJECTED, evidence="rejected")
+    ledger.record_outcome(message, result, settlement)
     await ledger.flush()
 
 
@@ -47,13 +46,13 @@ async def test_attempts_are_counted_where_they_began_and_where_they_ended(
         (message,) = await ledger.claim(State.QUEUED, 0, 1)
         await attempt(ledger, message, BEGAN + 60, 0.25)
         await ledger.end_run(None, 0.25, 1)
-    with LedgerReader(path) as reader:
-        figures = reader.figures()
+    with open_ledger(path) as reader:
+        figures = reader.statistics()
         assert figures.periods() == [(1, BEGAN, BEGAN + 4.5, 4), (2, BEGAN + 60, BEGAN + 60.25, 1)]
-        begun, ended = figures.traffic(1, BEGAN, 2.0)
+        begun, ended = figures.attempt_histogram(1, BEGAN, 2.0)
         assert begun == {0: 2, 1: 2}
-        assert ended == {(0, "refused"): 1, (1, "succeeded"): 1, (1, "refused"): 1, (2, "succeeded"): 1}
-        assert figures.traffic(2, BEGAN + 60, 2.0) == ({0: 1}, {(0, "succeeded"): 1})
+        assert ended == {(0, "rejected"): 1, (1, "succeeded"): 1, (1, "rejected"): 1, (2, "succeeded"): 1}
+        assert figures.attempt_histogram(2, BEGAN + 60, 2.0) == ({0: 1}, {(0, "succeeded"): 1})
         assert figures.answer_times() == [(250, 1), (1_500, 4)]
 
 
@@ -64,15 +63,15 @@ async def test_what_is_under_way_has_begun_and_proves_nothing_until_the_run_dies
         first, second, _ = await ledger.claim(State.QUEUED, 0, 3)
         await attempt(ledger, first, BEGAN, 1.0)
         second.attempts = second.tries = 1
-        await ledger.begin(second, BEGAN + 3)
+        await ledger.record_intent(second, BEGAN + 3)
         copy = as_it_lies(planned, planned.with_name("copy.ledger.db"))
-        with LedgerReader(planned) as reader:
-            assert reader.figures().traffic(1, BEGAN, 1.0) == ({0: 1, 3: 1}, {(1, "succeeded"): 1})
-            assert State.SENDING in {outcome.state for outcome in reader.figures().outcomes()}
-    with LedgerReader(copy) as reader:
+        with open_ledger(planned) as reader:
+            assert reader.statistics().attempt_histogram(1, BEGAN, 1.0) == ({0: 1, 3: 1}, {(1, "succeeded"): 1})
+            assert State.SENDING in {outcome.state for outcome in reader.statistics().outcomes()}
+    with open_ledger(copy) as reader:
         died = {(1, "succeeded"): 1, (3, "crashed"): 1}
-        assert reader.figures().traffic(1, BEGAN, 1.0) == ({0: 1, 3: 1}, died)
-        assert (State.UNKNOWN, Reason.CRASH) in {outcome[:2] for outcome in reader.figures().outcomes()}
+        assert reader.statistics().attempt_histogram(1, BEGAN, 1.0) == ({0: 1, 3: 1}, died)
+        assert (State.UNKNOWN, Reason.CRASH) in {outcome[:2] for outcome in reader.statistics().outcomes()}
 
 
 async def test_outcomes_count_every_message_and_leave_out_whose_name_it_was(
@@ -82,8 +81,8 @@ async def test_outcomes_count_every_message_and_leave_out_whose_name_it_was(
     async with running(path) as ledger:
         for number, message in enumerate(await ledger.claim(State.QUEUED, 0, 8)):
             await attempt(ledger, message, BEGAN, 1.0, 200 if number < 3 else 404)
-    with LedgerReader(path) as reader:
-        outcomes, lines = reader.figures().outcomes(), list(reader.lines())
+    with open_ledger(path) as reader:
+        outcomes, lines = reader.statistics().outcomes(), list(reader.messages())
     assert Counter({outcome.state: outcome.messages for outcome in outcomes}) == Counter(line.state for line in lines)
     assert [(outcome.state, outcome.words, outcome.messages, outcome.first_row) for outcome in outcomes] == [
         (State.FAILED, "… is not there.", 5, 5),
@@ -92,41 +91,41 @@ async def test_outcomes_count_every_message_and_leave_out_whose_name_it_was(
     ]
 
 
-def test_one_text_is_told_if_it_is_the_only_one(tmp_path: Path, plan_as: PlanAs) -> None:
+def test_one_text_is_reported_if_it_is_the_only_one(tmp_path: Path, plan_as: PlanAs) -> None:
     for count, text in ((1, "Text 1"), (2, None)):
-        with LedgerReader(plan_as(tmp_path / f"{count}.ledger.db", count)) as reader:
-            assert reader.figures().one_text() == text
+        with open_ledger(plan_as(tmp_path / f"{count}.ledger.db", count)) as reader:
+            assert reader.statistics().one_text() == text
 
 
 async def test_in_one_moment_nothing_changes_beside_a_living_run(planned: Path, running: Running) -> None:
-    with LedgerReader(planned) as reader:
+    with open_ledger(planned) as reader:
         async with running(planned) as ledger:
             first, second, _ = await ledger.claim(State.QUEUED, 0, 3)
             first.attempts = first.tries = 1
-            await ledger.begin(first, BEGAN)
+            await ledger.record_intent(first, BEGAN)
             with reader.one_moment():
                 await attempt(ledger, second, BEGAN, 1.0)
                 await ledger.flush()
-                assert reader.standing().counts[State.ACCEPTED] == 0
-                assert [line.state for line in reader.lines()] == [State.SENDING, State.QUEUED, State.QUEUED]
-            assert reader.standing().counts[State.ACCEPTED] == 1
+                assert reader.counts().counts[State.ACCEPTED] == 0
+                assert [line.state for line in reader.messages()] == [State.SENDING, State.QUEUED, State.QUEUED]
+            assert reader.counts().counts[State.ACCEPTED] == 1
 
 
 def test_a_run_that_ends_while_one_looks_has_not_crashed(planned: Path) -> None:
     lock = RunLock(planned)
     lock.acquire("a test")
-    with LedgerReader(planned) as reader:
+    with open_ledger(planned) as reader:
         with reader.one_moment():
-            assert reader.standing().is_living
+            assert reader.counts().is_living
             lock.release()
             with reader.one_moment():
-                assert reader.standing().is_living
-            assert reader.standing().is_living
-        assert not reader.standing().is_living
+                assert reader.counts().is_living
+            assert reader.counts().is_living
+        assert not reader.counts().is_living
 
 
 def test_a_moment_ends_whatever_happens_in_it(planned: Path) -> None:
-    with LedgerReader(planned) as reader:
+    with open_ledger(planned) as reader:
         for _ in range(2):
             with pytest.raises(RuntimeError, match="trouble"), reader.one_moment():
                 raise RuntimeError("trouble")

@@ -1,4 +1,4 @@
-"""Laws of the run lock: one run at a time, and no lock outlives its process."""
+"""The run lock: one run at a time, and no lock outlives its process."""
 
 import os
 import subprocess
@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from bulksms.errors import LedgerLocked, LedgerTrouble
-from bulksms.ledger import lock
-from bulksms.ledger.lock import RunLock, is_held, lock_path
+from bulksms.errors import LedgerError, LedgerLockedError
+from bulksms.ledger.sqlite import lock
+from bulksms.ledger.sqlite.lock import RunLock, is_held, lock_path
+from tests.platforms import with_posix_files
 
 HOLDER = """
 import sys
 from pathlib import Path
-from bulksms.ledger.lock import RunLock
+from bulksms.ledger.sqlite.lock import RunLock
 RunLock(Path(sys.argv[1])).acquire("anna on server-1, process 4711")
 print("held", flush=True)
 sys.stdin.read()
@@ -46,15 +46,15 @@ def test_the_lock_is_on_a_file_beside_the_ledger_and_goes_with_the_run(tmp_path:
     assert is_held(ledger)
     held.release()
     assert not is_held(ledger)
-    assert not list(tmp_path.iterdir())
+    assert lock_path(ledger).read_bytes() == b""
     held.release()
 
 
-def test_a_second_run_is_refused_and_told_who_has_the_ledger(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_and_reported_who_has_the_ledger(tmp_path: Path) -> None:
     ledger = tmp_path / "people.ledger.db"
     held = RunLock(ledger)
     held.acquire("anna on server-1, process 4711")
-    with pytest.raises(LedgerLocked, match=r"people\.ledger\.db \(anna on server-1, process 4711\)") as trouble:
+    with pytest.raises(LedgerLockedError, match=r"people\.ledger\.db \(anna on server-1, process 4711\)") as trouble:
         RunLock(ledger).acquire("ben")
     assert trouble.value.hint is not None
     held.release()
@@ -67,7 +67,7 @@ def test_the_lock_of_another_process_holds_until_it_is_killed(tmp_path: Path) ->
     ledger = tmp_path / "people.ledger.db"
     with another_process(ledger) as process:
         assert is_held(ledger)
-        with pytest.raises(LedgerLocked, match=r"\(anna on server-1, process 4711\)"):
+        with pytest.raises(LedgerLockedError, match=r"\(anna on server-1, process 4711\)"):
             RunLock(ledger).acquire("ben")
         process.kill()
         process.wait()
@@ -79,14 +79,11 @@ def test_the_lock_of_another_process_holds_until_it_is_killed(tmp_path: Path) ->
         after_it.release()
 
 
-def test_a_reader_that_looks_for_an_instant_does_not_disturb_a_starting_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_looks_for_an_instant_does_not_disturb_a_starting_run(tmp_path: Path) -> None:
     ledger = tmp_path / "people.ledger.db"
     probe = os.open(lock_path(ledger), os.O_RDWR | os.O_CREAT)
     assert lock._lock(probe)
-    monkeypatch.setattr(lock, "time", SimpleNamespace(sleep=lambda _: os.close(probe)))
-    held = RunLock(ledger)
+    held = RunLock(ledger, sleep=lambda _: os.close(probe))
     held.acquire("anna")
     assert is_held(ledger)
     held.release()
@@ -100,44 +97,47 @@ def test_looking_takes_no_lock_away_and_makes_no_file(tmp_path: Path) -> None:
     held.acquire("anna")
     for _ in range(3):
         assert is_held(ledger)
-    with pytest.raises(LedgerLocked):
+    with pytest.raises(LedgerLockedError):
         RunLock(ledger).acquire("ben")
     held.release()
 
 
-def test_a_lock_on_a_file_that_its_holder_took_away_counts_for_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_file_that_somebody_removed_is_put_back(tmp_path: Path) -> None:
     ledger = tmp_path / "people.ledger.db"
-    first = RunLock(ledger)
-    first.acquire("anna")
-    descriptors = []
-    really_open = RunLock._open
-
-    def opened_before_it_is_taken_away(self: RunLock) -> int:
-        descriptors.append(really_open(self))
-        if len(descriptors) == 1:
-            first.release()
-        return descriptors[-1]
-
-    monkeypatch.setattr(RunLock, "_open", opened_before_it_is_taken_away)
-    second = RunLock(ledger)
-    second.acquire("ben")
-    assert len(descriptors) == 2
-    assert lock_path(ledger).read_text() == " ben"
+    held = RunLock(ledger)
+    held.acquire("anna")
+    lock_path(ledger).unlink()
+    held.restore()
     assert is_held(ledger)
-    second.release()
+    assert lock_path(ledger).read_text() == " anna"
+    held.restore()
+    held.release()
+    assert not is_held(ledger)
+
+
+@with_posix_files
+def test_a_symbolic_link_leads_to_the_lock_of_the_file(tmp_path: Path) -> None:
+    ledger, link = tmp_path / "people.ledger.db", tmp_path / "elsewhere" / "same.ledger.db"
+    ledger.touch()
+    link.parent.mkdir()
+    link.symlink_to(ledger)
+    held = RunLock(link)
+    held.acquire("anna")
+    assert is_held(ledger)
+    with pytest.raises(LedgerLockedError):
+        RunLock(ledger).acquire("ben")
+    held.release()
 
 
 def test_a_lock_file_that_cannot_be_made_is_trouble_in_a_sentence(tmp_path: Path) -> None:
     ledger = tmp_path / "people.ledger.db"
     lock_path(ledger).mkdir()
-    with pytest.raises(LedgerTrouble, match="cannot be made") as trouble:
+    with pytest.raises(LedgerError, match="cannot be made") as trouble:
         RunLock(ledger).acquire("anna")
-    assert not isinstance(trouble.value, LedgerLocked)
+    assert not isinstance(trouble.value, LedgerLockedError)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="flock is of POSIX")
+@with_posix_files
 def test_a_file_system_that_cannot_lock_is_trouble_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,5 +145,5 @@ def test_a_file_system_that_cannot_lock_is_trouble_in_a_sentence(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", cannot)
-    with pytest.raises(LedgerTrouble, match="cannot lock a file"):
+    with pytest.raises(LedgerError, match="cannot lock a file"):
         RunLock(tmp_path / "people.ledger.db").acquire("anna")

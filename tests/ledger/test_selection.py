@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksms.ledger.selection import EVERYTHING, Rows, Selection
-from bulksms.message import MOVES, REASONS, RETRYABLE, Reason, State
+from bulksms.ledger import EVERYTHING, Rows, Selection
+from bulksms.model.message import REASONS, RETRYABLE, TRANSITIONS, Reason, State
 
 WORDS = [(state, reason) for state, reasons in REASONS.items() for reason in (None, *reasons)]
 GIVEN_BY = {(state, reason) for state, reasons in REASONS.items() for reason in (reasons or (None,))}
@@ -15,7 +15,7 @@ GIVEN_BY = {(state, reason) for state, reasons in REASONS.items() for reason in 
     ("text", "chosen"),
     [
         ("failed", {(State.FAILED, None)}),
-        ("failed:gave_up,expired", {(State.FAILED, Reason.GAVE_UP), (State.EXPIRED, None)}),
+        ("failed:attempts_exhausted,expired", {(State.FAILED, Reason.ATTEMPTS_EXHAUSTED), (State.EXPIRED, None)}),
         (" unknown : crash , failed ", {(State.UNKNOWN, Reason.CRASH), (State.FAILED, None)}),
         ("failed,failed,", {(State.FAILED, None)}),
     ],
@@ -30,8 +30,11 @@ def test_states_and_reasons_are_read(text: str, chosen: set[tuple[State, Reason 
         ("faild", "no state 'faild'; did you mean 'failed'"),
         ("Failed", "no state 'Failed'; did you mean 'failed'"),
         ("delivered", "states are queued, sending, processing, accepted"),
-        ("failed:gaveup", "failed has no reason 'gaveup'; did you mean 'gave_up'"),
-        ("failed:crash", "there are failed:refused, failed:refused_elsewhere, failed:gave_up, failed:resolved_by_hand"),
+        ("failed:attempts_exhuasted", "failed has no reason 'attempts_exhuasted'; did you mean 'attempts_exhausted'"),
+        (
+            "failed:crash",
+            "there are failed:rejected, failed:rejected_before_api, failed:attempts_exhausted, failed:resolved_by_hand",
+        ),
         ("failed:", "failed has no reason ''"),
         ("queued:crash", "queued has no reasons; write 'queued' alone"),
         ("", "no state is named"),
@@ -57,7 +60,9 @@ def test_a_selection_takes_what_it_names_and_is_written_as_it_is_read(
 def test_every_state_has_its_reasons_and_a_person_retries_what_the_state_table_lets_go() -> None:
     assert set(REASONS) == set(State)
     assert {reason for reasons in REASONS.values() for reason in reasons} == set(Reason)
-    assert {state for state, followers in MOVES.items() if State.QUEUED in followers} == RETRYABLE | {State.SENDING}
+    assert {state for state, followers in TRANSITIONS.items() if State.QUEUED in followers} == RETRYABLE | {
+        State.SENDING
+    }
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,7 @@ def test_rows_are_read(text: str, rows: set[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "3-", "a", "1,,2", "1.5", "٣", "4-2", "1-2-3", "9" * 30])
-def test_what_is_no_row_is_told(text: str) -> None:
+def test_what_is_no_row_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no row; write rows as the report shows them|runs backwards; write 2-4"):
         Rows.parse(text)
 

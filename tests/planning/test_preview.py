@@ -1,4 +1,4 @@
-"""Laws of the preview: every line fits, nothing in it is obeyed by a terminal, and it is told in good words."""
+"""The preview: every line fits, no escape sequence reaches the terminal, and the words are plain."""
 
 import unicodedata
 from collections import Counter
@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulksms.cli.screen import preview as shown
-from bulksms.cli.screen.preview import describe, duration, show_mistakes, show_preview, show_warnings
-from bulksms.config import RunSettings
-from bulksms.forecast import CALL_SECONDS
-from bulksms.intake import Finding
-from bulksms.planning import SHOWN, Example, Preview, estimate, left_out, many
-from bulksms.recipient import EXPORT_GUIDS
+from bulksms.cli.ui import preview as shown
+from bulksms.cli.ui.preview import describe, show_mistakes, show_preview, show_warnings
+from bulksms.input import Finding
+from bulksms.model.recipient import EXPORT_GUIDS
+from bulksms.model.run_settings import RunSettings
+from bulksms.planning.plan import CALL_SECONDS, SHOWN, Example, Preview, count_of, estimate_seconds, left_out
+from bulksms.report.text import duration
 
 
 def preview_of(*examples: Example, **values: object) -> Preview:
@@ -48,14 +48,14 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_obeyed(
 ) -> None:
     finding = Finding("W204", "a problem", row=2, column=name[:60], value=value[:60], hint="write 'a'")
     preview = preview_of(Example(2, recipient, text, "UCS-2", 6), input=name[:100])
-    preview.mistakes, preview.mistaken = [finding], 1
+    preview.errors, preview.error_count = [finding], 1
     preview.warn(finding)
     for line in lines_of(preview, width):
         assert columns(line) <= min(width, shown.WIDEST)
         assert line.isprintable()
 
 
-@pytest.mark.parametrize("text", ["Hello", 'She said "now".', "two  blanks", "שלום", "漢字 😀", "a" * 200, "a b " * 40])
+@pytest.mark.parametrize("text", ["Hello", 'He wrote "now".', "two  blanks", "שלום", "漢字 😀", "a" * 200, "a b " * 40])
 def test_a_text_that_fits_is_shown_whole(text: str) -> None:
     lines = lines_of(preview_of(Example(2, "CN=Ann,DC=x", text, "GSM-7", 1)))
     begin = lines.index("row 2  CN=Ann,DC=x  GSM-7, 1 segment") + 1
@@ -75,12 +75,13 @@ def test_line_ends_and_invisible_characters_are_shown_as_what_they_are() -> None
     assert lines[2] == r"    one\ntwo\u200b\u202e\x1b[2J"
 
 
-def test_the_numbers_stand_last_above_the_question() -> None:
+def test_the_numbers_are_last_above_the_question() -> None:
     preview = preview_of(
         rows=1_204,
         duplicates=1,
+        duplicate_rows=[(9, 4)],
         suppressed=2,
-        told_before=3,
+        already_sent=3,
         bad=4,
         kinds={"DN": 1_190, "SID": 4},
         sizes=Counter({("GSM-7", 1): 1_190, ("UCS-2", 2): 4}),
@@ -88,11 +89,13 @@ def test_the_numbers_stand_last_above_the_question() -> None:
     assert lines_of(preview, url="https://h.example/restApi", rate=2.0) == [
         "",
         "from          people.csv: 1,204 rows, 1,194 to send, 1 duplicate, 2 suppressed,",
-        "              3 told before, 4 bad",
+        "              3 sent before, 4 bad",
+        "duplicates    row 9 of row 4: same person, same text",
         "identifiers   1,190 DN, 4 SID",
         "segments      1,198: 1,190 messages of 1, 4 of 2",
         "encoding      1,190 GSM-7, 4 UCS-2",
-        "sending       to https://h.example/restApi, 16 at once, 2 a second at most",
+        "sending       to https://h.example/restApi, as many at once as the server takes,",
+        "              at most 64, 2 a second at most",
         "duration      9 min 57 s to 9 min 58 s, at 0.5 to 2 s a call",
         "fingerprint   " + "f" * 64,
     ]
@@ -116,11 +119,11 @@ def test_nothing_is_shown_of_no_examples() -> None:
     assert lines_of(preview_of())[0] == ""
 
 
-def test_the_first_mistakes_are_shown_all_are_counted_and_a_hint_is_said_once() -> None:
+def test_the_first_errors_are_shown_all_are_counted_and_a_hint_is_printed_once() -> None:
     finding = Finding(
         "E101", "not a GUID", row=3, column="guid", value="7a42", hint=f"export the GUIDs: {EXPORT_GUIDS}"
     )
-    preview = preview_of(mistakes=[finding] * SHOWN, mistaken=SHOWN + 2, bad=21)
+    preview = preview_of(errors=[finding] * SHOWN, error_count=SHOWN + 2, bad=21)
     lines: list[str] = []
     show_mistakes(preview, lines.append)
     assert lines[:3] == [
@@ -152,7 +155,7 @@ def test_warnings_are_grouped_with_their_number_and_each_hint() -> None:
     ]
 
 
-def test_a_value_is_shown_as_it_stands_in_the_file() -> None:
+def test_a_value_is_shown_as_in_the_file() -> None:
     assert describe(Finding("E101", "a name", value="EXAMPLE\\ann")) == "E101 bad-identifier: a name ('EXAMPLE\\ann')"
 
 
@@ -170,13 +173,13 @@ def test_a_value_is_shown_as_it_stands_in_the_file() -> None:
         (4_812_345, "1,336 h 45 min"),
     ],
 )
-def test_a_duration_is_told_in_words(seconds: float, words: str) -> None:
+def test_a_duration_is_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
 def test_one_is_not_many() -> None:
-    assert [many(count, "row") for count in (0, 1, 2, 1_000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
-    assert left_out(preview_of(duplicates=1, told_before=2)) == "1 duplicate, 2 told before"
+    assert [count_of(count, "row") for count in (0, 1, 2, 1_000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
+    assert left_out(preview_of(duplicates=1, already_sent=2)) == "1 duplicate, 2 sent before"
     assert left_out(preview_of()) == "none"
 
 
@@ -184,7 +187,7 @@ def test_one_is_not_many() -> None:
 def test_an_estimate_is_never_shorter_than_a_call_the_workers_or_the_rate_allow(
     messages: int, workers: int, rate: float | None
 ) -> None:
-    for seconds, call in zip(estimate(messages, workers, rate), CALL_SECONDS, strict=True):
+    for seconds, call in zip(estimate_seconds(messages, workers, rate), CALL_SECONDS, strict=True):
         assert seconds >= max(call if messages >= workers else 0, messages * call / workers)
         assert rate is None or seconds >= (messages - 1) / rate
-    assert estimate(0, workers, rate) == (0.0, 0.0)
+    assert estimate_seconds(0, workers, rate) == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Laws of the reading bar: nothing for those who are no person at a terminal, seldom redrawn, gone at the end."""
+"""The reading bar: none without a terminal, seldom redrawn, gone at the end."""
 
 import sys
 import time
@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from rich.progress import Progress
 
-from bulksms.cli.doing.reading import reading_shown
-from bulksms.cli.screen import reading_bar
+from bulksms.cli.flows.read_input import reading_shown
+from bulksms.cli.ui import live_display
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stops until it is moved."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -24,7 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(reading_bar, "time", clock)
+    monkeypatch.setattr(live_display, "time", clock)
     return clock
 
 
@@ -43,7 +43,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_it_is_redrawn_ten_times_a_second_at_most(clock: Clock, drawn: list[str]) -> None:
-    with reading_bar.reading_bar(10_000) as show:
+    with live_display.reading_bar(10_000) as show:
         for step in range(1, 1001):
             clock.now = step / 1000
             show(step, step)
@@ -51,14 +51,14 @@ def test_it_is_redrawn_ten_times_a_second_at_most(clock: Clock, drawn: list[str]
 
 
 def test_what_is_read_in_an_instant_has_no_bar(clock: Clock, drawn: list[str]) -> None:
-    with reading_bar.reading_bar(100) as show:
+    with live_display.reading_bar(100) as show:
         clock.now = 0.09
         show(50, 100)
     assert drawn == []
 
 
 def test_the_end_of_the_reading_is_always_shown(clock: Clock, drawn: list[str]) -> None:
-    with reading_bar.reading_bar(100) as show:
+    with live_display.reading_bar(100) as show:
         clock.now = 0.2
         show(1_000, 50)
         show(2_000, 100)
@@ -66,7 +66,7 @@ def test_the_end_of_the_reading_is_always_shown(clock: Clock, drawn: list[str]) 
 
 
 def test_without_a_length_the_rows_are_shown(clock: Clock, drawn: list[str]) -> None:
-    with reading_bar.reading_bar(None) as show:
+    with live_display.reading_bar(None) as show:
         clock.now = 0.2
         show(1_000, 1 << 18)
     assert drawn == ["1,000 rows"]
@@ -83,7 +83,7 @@ def test_it_is_gone_when_the_reading_fails(
         stop(bar)
 
     def read() -> None:
-        with reading_bar.reading_bar(100) as show:
+        with live_display.reading_bar(100) as show:
             clock.now = 0.2
             show(1, 1)
             raise KeyboardInterrupt
@@ -96,7 +96,11 @@ def test_it_is_gone_when_the_reading_fails(
 
 @pytest.mark.parametrize(
     ("quiet", "terminal", "shown"),
-    [(False, True, reading_bar.reading_bar), (True, True, reading_bar.no_bar), (False, False, reading_bar.no_bar)],
+    [
+        (False, True, live_display.reading_bar),
+        (True, True, live_display.no_bar),
+        (False, False, live_display.no_bar),
+    ],
 )
 def test_only_a_person_at_a_terminal_sees_it(
     quiet: bool, terminal: bool, shown: Callable[..., object], monkeypatch: pytest.MonkeyPatch
@@ -105,8 +109,8 @@ def test_only_a_person_at_a_terminal_sees_it(
     assert reading_shown(quiet=quiet) is shown
 
 
-def test_nobody_is_told_anything_without_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    with reading_bar.no_bar(100) as show:
+def test_without_a_bar_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with live_display.no_bar(100) as show:
         began = time.monotonic()
         while time.monotonic() == began:
             show(1, 1)

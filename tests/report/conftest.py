@@ -1,159 +1,29 @@
-"""Ledgers in real files for the reports: planned, and worked on by runs that end as a test wants it."""
+"""Ledgers of the test's own, and the time zone of a test's reader."""
 
-import asyncio
-import json
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bulksms.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
-from bulksms.ledger.draft import Draft, DraftRow
-from bulksms.ledger.file import Recovery
-from bulksms.ledger.settlement import Settlement
-from bulksms.ledger.writer import LedgerWriter, RunRecord, open_for_run
-from bulksms.message import Message, Reason, State
-
-# The browser of the benchmarks is that of the tests. At the end: the installed package comes first.
-sys.path.append(str(Path(__file__).parents[2]))
-
-BEGAN = 1_763_951_700.0
-"""When the first attempt began: 2025-11-24 02:35:00 UTC."""
-
-
-@dataclass
-class Answer:
-    """What came of one attempt: the line of evidence, and where the message went."""
-
-    evidence: str
-    state: State
-    reason: Reason | None = None
-    doubt: Reason | None = None
-    seconds: float = 0.25
-    attempt: dict[str, Any] = field(default_factory=dict)
-
-
-ACCEPTED = Answer("succeeded", State.ACCEPTED, attempt={"result": OperationResult(ResultType.SUCCEEDED)})
-AWAITING = Answer("suspended", State.AWAITING_APPROVAL, attempt={"result": OperationResult(ResultType.SUSPENDED)})
-PROCESSING = Answer("started", State.PROCESSING, attempt={"status": 202, "operation_id": "operation-7"})
-LOST = Answer(
-    "lost",
-    State.UNKNOWN,
-    Reason.LOST_ANSWER,
-    Reason.LOST_ANSWER,
-    attempt={"status": None, "failure": Failure.DISCONNECTED, "detail": "ServerDisconnectedError"},
-)
-AGAIN = Answer("not_processed", State.QUEUED, attempt={"status": 503, "snippet": "Service Unavailable"})
-DOUBTFUL = Answer("server_failed", State.QUEUED, doubt=Reason.DOUBTFUL_ANSWER, attempt={"status": 502})
-GAVE_UP = Answer("not_processed", State.FAILED, Reason.GAVE_UP, attempt={"status": 503, "snippet": "Busy"})
-
-
-def refused(words: str, code: str = "notFound") -> Answer:
-    """The API said no, in these words."""
-    return Answer("refused", State.FAILED, Reason.REFUSED, attempt={"status": 404, "api_error": ApiError(words, code)})
-
-
-def accepted(*warnings: str) -> Answer:
-    """Accepted, with warnings."""
-    result = OperationResult(ResultType.SUCCEEDED, warnings=warnings)
-    return Answer("succeeded", State.ACCEPTED, attempt={"result": result})
-
-
-@dataclass
-class Course:
-    """One run: what came of the attempts at each message it takes, in the plan's order; of the rest nothing does."""
-
-    answers: Sequence[Sequence[Answer]] = ()
-    stopped: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    user: str = "anna"
-    began_at: float = BEGAN
-    dies_with: int = 0
-    """So many further messages are under way when the run is killed."""
-
-
-def person(number: int, recipient: str | None = None, text: str | None = None, **columns: str) -> DraftRow:
-    """The row of one of the people."""
-    given = recipient or f"CN=Person {number},DC=example,DC=com"
-    other = json.dumps(columns or {"name": f"Name {number}"}, ensure_ascii=False)
-    return DraftRow(number + 1, given, f"key {number}", text or f"Text {number}", other, "GSM-7", 1)
-
-
-async def _work(path: Path, course: Course) -> None:
-    settings = json.dumps(course.settings)
-    record = RunRecord("https://adaxes.example/restApi", "1.0", course.user, "ops-1", 4711, settings, "at the terminal")
-    ledger = await open_for_run(path, Recovery(State.UNKNOWN, 5), record)
-    messages = await ledger.claim(State.QUEUED, 0, 1_000)
-    at = course.began_at
-    for message, answers in zip(messages, course.answers, strict=False):
-        for answer in answers:
-            await _attempt(ledger, message, answer, at)
-            at += answer.seconds
-    for message in messages[len(course.answers) :][: course.dies_with]:
-        await _begin(ledger, message, at)
-    if not course.dies_with:
-        await ledger.end_run(course.stopped, 4.0, len(course.answers))
-    await ledger.close()
-
-
-async def _begin(ledger: LedgerWriter, message: Message, at: float) -> None:
-    message.attempts += 1
-    message.tries += 1
-    await ledger.begin(message, at)
-
-
-async def _attempt(ledger: LedgerWriter, message: Message, answer: Answer, at: float) -> None:
-    await _begin(ledger, message, at)
-    values = {"headers_sent": True, "status": 200, "began_at": at, "elapsed": answer.seconds} | answer.attempt
-    message.doubt = answer.doubt or message.doubt
-    settlement = Settlement(answer.state, answer.reason, message.doubt, evidence=answer.evidence)
-    ledger.settle(message, Attempt(**values), settlement)
-    await ledger.flush()
-
-
-class Bookkeeper:
-    """Writes ledgers into a folder, from the words that it has for them."""
-
-    ACCEPTED = ACCEPTED
-    AWAITING = AWAITING
-    PROCESSING = PROCESSING
-    LOST = LOST
-    AGAIN = AGAIN
-    DOUBTFUL = DOUBTFUL
-    GAVE_UP = GAVE_UP
-    BEGAN = BEGAN
-    course = Course
-    accepted = staticmethod(accepted)
-    refused = staticmethod(refused)
-    person = staticmethod(person)
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def plan(self, rows: Iterable[DraftRow], name: str = "people.ledger.db", **plan: Any) -> Path:
-        """Keep a ledger of these rows."""
-        values: dict[str, Any] = {"source": "people.csv", "columns": ["name"], "version": "1.0"}
-        values["summary"] = json.dumps({"rows": 1, "to_send": 1, "bad_rows": 0})
-        with Draft(self.folder / name) as draft:
-            draft.add(rows)
-            draft.index()
-            return draft.keep(**values | {"fingerprint": draft.fingerprint()} | plan)
-
-    def people(self, count: int, name: str = "people.ledger.db") -> Path:
-        """Keep a ledger of so many people."""
-        return self.plan((person(number) for number in range(1, count + 1)), name)
-
-    def run(self, path: Path, *courses: Course) -> Path:
-        """Work on it in runs, one after the other."""
-        for course in courses:
-            asyncio.run(_work(path, course))
-        return path
+from tests.report.harness import LedgerFactory
 
 
 @pytest.fixture
-def bookkeeper(tmp_path: Path) -> Bookkeeper:
+def ledgers(tmp_path: Path) -> LedgerFactory:
     """Writes ledgers into the test's folder."""
-    return Bookkeeper(tmp_path)
+    return LedgerFactory(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Local time is UTC, until the test calls this with the name of another zone."""
+
+    def use(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    use("UTC")
+    yield use
+    monkeypatch.undo()
+    time.tzset()

@@ -5,12 +5,12 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulksms.delivery.outcome import Evidence
-from bulksms.ledger.figures import Period, Traffic
-from bulksms.message import State
+from bulksms.ledger import AttemptHistogram, Period
+from bulksms.model.message import State
+from bulksms.policy.retry import Evidence
 from bulksms.report.charts import (
     BORDERS,
     HEIGHT,
@@ -67,13 +67,14 @@ moments = st.lists(st.tuples(st.floats(0, 500), st.floats(0, 40), st.sampled_fro
 
 
 @given(moments)
+@example([(0.05, 0.0, Evidence.SUCCEEDED)])
 def test_a_timeline_counts_every_attempt_once(attempts: list[tuple[float, float, Evidence]]) -> None:
     first = min(at for at, _, _ in attempts)
     period = Period(3, MOMENT + first, max(MOMENT + at + took for at, took, _ in attempts), len(attempts))
     since, seconds = slot_of(period)
     begun = Counter(int((MOMENT + at - since) / seconds) for at, _, _ in attempts)
     ended = Counter((int((MOMENT + at + took - since) / seconds), kind.value) for at, took, kind in attempts)
-    drawn = timeline(period, Traffic(begun, ended))
+    drawn = timeline(period, AttemptHistogram(begun, ended))
     assert sum(drawn.totals.values()) == len(attempts) == drawn.attempts
     assert Counter(PROVED[kind.value] for _, _, kind in attempts) == Counter(drawn.totals)
     bars = [bar for slot in drawn.slots for bar in (*slot.bars, slot.begun, slot.area)]
@@ -89,7 +90,8 @@ def test_a_timeline_counts_every_attempt_once(attempts: list[tuple[float, float,
 
 def test_a_slot_says_in_words_what_is_drawn() -> None:
     drawn = timeline(
-        Period(1, MOMENT, MOMENT + 3, 4), Traffic({0: 1_200, 30: 1}, {(0, "succeeded"): 1_000, (0, "lost"): 200})
+        Period(1, MOMENT, MOMENT + 3, 4),
+        AttemptHistogram({0: 1_200, 30: 1}, {(0, "succeeded"): 1_000, (0, "lost"): 200}),
     )
     assert drawn.slots[0].words == "02:35:00.00: 1,200 begun; 1,000 accepted; 200 unknown what became of it"
     assert drawn.slots[1].words == "02:35:00.05: 0 begun"
@@ -106,7 +108,7 @@ def test_a_slot_says_in_words_what_is_drawn() -> None:
     ],
 )
 def test_times_are_as_fine_as_the_slots(length: float, ticks: tuple[str, str, str]) -> None:
-    left, _, right = timeline(Period(1, MOMENT, MOMENT + length, 1), Traffic({}, {})).ticks
+    left, _, right = timeline(Period(1, MOMENT, MOMENT + length, 1), AttemptHistogram({}, {})).ticks
     assert left == ticks[0]
     assert len(right) == len(ticks[2])
 

@@ -1,4 +1,4 @@
-"""What is suggested after a run, row by row, and that nothing suggested sends to somebody who may have been told."""
+"""What is suggested after a run, row by row, and that nothing suggested sends to somebody who may have the message."""
 
 from pathlib import Path
 
@@ -6,14 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksms.message import REASONS, RETRYABLE, Reason, State
-from bulksms.report.next_steps import next_steps
-from bulksms.report.summary import Summary
+from bulksms.model.message import REASONS, RETRYABLE, Reason, State
+from bulksms.report.summary import Summary, next_steps
 
 LEDGER = Path("folder/people.ledger.db")
 NAME = str(LEDGER)
 UNKNOWN = str(Path("folder/people.unknown.csv"))
-STANDS = st.dictionaries(
+PAGE = str(LEDGER.with_name("people.html"))
+FOLLOW_UP = str(LEDGER.with_name("people.follow-up.ledger.db"))
+AFTER_SUCCESS = [
+    ("report", NAME, "--format", "html", "-o", PAGE),
+    ("send", "--sent-in", NAME, "--text-file", "follow-up.txt", "--ledger", FOLLOW_UP),
+]
+COUNTS = st.dictionaries(
     st.sampled_from([(state, reason) for state, reasons in REASONS.items() for reason in (reasons or (None,))]),
     st.integers(1, 9),
 )
@@ -29,23 +34,27 @@ def suggested(counts: dict[tuple[State, Reason | None], int], *, is_rehearsal: b
 @pytest.mark.parametrize(
     ("counts", "commands"),
     [
-        ({(State.ACCEPTED, None): 5}, []),
+        ({(State.ACCEPTED, None): 5}, AFTER_SUCCESS),
+        (
+            {(State.ACCEPTED, None): 5, (State.FAILED, Reason.RESOLVED_BY_HAND): 1},
+            [("report", NAME, "--only", "failed"), ("retry", NAME, "--only", "failed:resolved_by_hand")],
+        ),
         ({(State.QUEUED, None): 5}, [("resume", NAME)]),
         (
-            {(State.QUEUED, None): 5, (State.FAILED, Reason.REFUSED): 1, (State.UNKNOWN, Reason.CRASH): 1},
+            {(State.QUEUED, None): 5, (State.FAILED, Reason.REJECTED): 1, (State.UNKNOWN, Reason.CRASH): 1},
             [("resume", NAME), ("report", NAME, "--only", "unknown,failed")],
         ),
-        ({(State.FAILED, Reason.GAVE_UP): 1}, [("retry", NAME), ("report", NAME, "--only", "failed")]),
+        ({(State.FAILED, Reason.ATTEMPTS_EXHAUSTED): 1}, [("retry", NAME), ("report", NAME, "--only", "failed")]),
         ({(State.EXPIRED, Reason.DEADLINE): 1}, [("retry", NAME)]),
         (
-            {(State.FAILED, Reason.REFUSED): 1},
-            [("report", NAME, "--only", "failed"), ("retry", NAME, "--only", "failed:refused")],
+            {(State.FAILED, Reason.REJECTED): 1},
+            [("report", NAME, "--only", "failed"), ("retry", NAME, "--only", "failed:rejected")],
         ),
         (
-            {(State.FAILED, Reason.REFUSED): 1, (State.FAILED, Reason.REFUSED_ELSEWHERE): 2},
+            {(State.FAILED, Reason.REJECTED): 1, (State.FAILED, Reason.REJECTED_BEFORE_API): 2},
             [
                 ("report", NAME, "--only", "failed"),
-                ("retry", NAME, "--only", "failed:refused,failed:refused_elsewhere"),
+                ("retry", NAME, "--only", "failed:rejected,failed:rejected_before_api"),
             ],
         ),
         (
@@ -64,20 +73,22 @@ def suggested(counts: dict[tuple[State, Reason | None], int], *, is_rehearsal: b
         ({(State.CANCELLED, Reason.CANCELLED): 1, (State.SKIPPED, Reason.DUPLICATE): 1}, []),
     ],
 )
-def test_how_a_ledger_stands_suggests_what_to_do(
+def test_how_a_ledger_is_suggests_what_to_do(
     counts: dict[tuple[State, Reason | None], int], commands: list[tuple[str, ...]]
 ) -> None:
     assert suggested(counts) == commands
 
 
-@given(counts=STANDS)
+@given(counts=COUNTS)
 def test_nothing_is_suggested_that_could_tell_somebody_twice(counts: dict[tuple[State, Reason | None], int]) -> None:
     for command, _, *options in suggested(counts):
         if command == "retry":
-            assert not options or options[1].split(",")[0] in {"failed:refused", "failed:refused_elsewhere"}
+            assert not options or options[1].split(",")[0] in {
+                *("failed:rejected", "failed:rejected_before_api", "failed:resolved_by_hand")
+            }
             assert {state for state, _ in counts} & (RETRYABLE - {State.UNKNOWN})
 
 
-@given(counts=STANDS)
+@given(counts=COUNTS)
 def test_a_rehearsal_can_only_be_looked_at(counts: dict[tuple[State, Reason | None], int]) -> None:
     assert {command for command, *_ in suggested(counts, is_rehearsal=True)} <= {"report"}

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulksms.cli.ui.console import write_privately
 from bulksms.errors import UsageError
-from bulksms.ledger.reader import Line
-from bulksms.message import State
-from bulksms.report.files import write_privately
+from bulksms.ledger import MessageRecord
+from bulksms.model.message import State
 from bulksms.report.rows import COLUMNS, as_csv, as_jsonl, report_names
-from bulksms.report.table import as_table
+from tests.platforms import with_posix_files
 
 CONTRACT = """row, recipient, status, reason, attempts, http_status, result_type, error_code, error, warnings,
-object_dn, operation_id, may_have_sent_twice, first_attempt_at, finished_at, latency_ms, encoding, segments, text"""
+object_dn, operation_id, possible_duplicate, first_attempt_at, finished_at, latency_ms, encoding, segments, text"""
 HOSTILE = (
     'quotes " and \' and ""',
     "lines\nand\r\nmore\rlines",
@@ -37,7 +38,7 @@ HOSTILE = (
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0")
 
 
-def line(**values: Any) -> Line:
+def line(**values: Any) -> MessageRecord:
     known: dict[str, Any] = {
         "row": 2,
         "recipient": "CN=Anna,DC=x",
@@ -51,7 +52,7 @@ def line(**values: Any) -> Line:
         "warnings": (),
         "object_dn": "CN=Anna,DC=x",
         "operation_id": None,
-        "may_have_sent_twice": False,
+        "possible_duplicate": False,
         "first_attempt_at": 1_700_000_000.0,
         "finished_at": 1_700_000_000.5,
         "latency_ms": 123.456,
@@ -60,14 +61,14 @@ def line(**values: Any) -> Line:
         "text": "Hello",
         "other_columns": {},
     }
-    return Line(**{**known, **values})
+    return MessageRecord(**{**known, **values})
 
 
-def csv_rows(lines: Sequence[Line], columns: Sequence[str] = ()) -> list[list[str]]:
+def csv_rows(lines: Sequence[MessageRecord], columns: Sequence[str] = ()) -> list[list[str]]:
     return list(csv.reader(io.StringIO("".join(as_csv(lines, columns)), newline=""), strict=True))
 
 
-def json_rows(lines: Sequence[Line], columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+def json_rows(lines: Sequence[MessageRecord], columns: Sequence[str] = ()) -> list[dict[str, Any]]:
     text = "".join(as_jsonl(lines, columns))
     return [json.loads(record) for record in text.split("\n")[:-1]]
 
@@ -81,13 +82,13 @@ def test_the_columns_are_those_of_the_contract_in_both_formats() -> None:
 
 
 def test_a_line_is_written_as_it_is() -> None:
-    one = line(state=State.UNKNOWN, reason="lost_answer", warnings=("a", "b"), may_have_sent_twice=True, attempts=2)
+    one = line(state=State.UNKNOWN, reason="no_answer", warnings=("a", "b"), possible_duplicate=True, attempts=2)
     (record,) = json_rows([one])
     assert record == {
         "row": 2,
         "recipient": "CN=Anna,DC=x",
         "status": "unknown",
-        "reason": "lost_answer",
+        "reason": "no_answer",
         "attempts": 2,
         "http_status": 200,
         "result_type": 0,
@@ -96,7 +97,7 @@ def test_a_line_is_written_as_it_is() -> None:
         "warnings": ["a", "b"],
         "object_dn": "CN=Anna,DC=x",
         "operation_id": None,
-        "may_have_sent_twice": True,
+        "possible_duplicate": True,
         "first_attempt_at": "2023-11-14T22:13:20.000Z",
         "finished_at": "2023-11-14T22:13:20.500Z",
         "latency_ms": 123.5,
@@ -107,10 +108,10 @@ def test_a_line_is_written_as_it_is() -> None:
     header, cells = csv_rows([one])
     row = dict(zip(header, cells, strict=True))
     assert row["warnings"] == "a | b"
-    assert row["may_have_sent_twice"] == "true"
+    assert row["possible_duplicate"] == "true"
     assert (row["error"], row["operation_id"]) == ("", "")
     assert row["first_attempt_at"] == "2023-11-14T22:13:20.000Z"
-    assert csv_rows([line()])[1][COLUMNS.index("may_have_sent_twice")] == "false"
+    assert csv_rows([line()])[1][COLUMNS.index("possible_duplicate")] == "false"
 
 
 def test_an_empty_report_still_has_its_header() -> None:
@@ -208,24 +209,7 @@ def test_a_row_without_one_of_the_columns_has_an_empty_cell_there() -> None:
     assert "Name" not in json_rows([one], ["Name", "Unit"])[0]
 
 
-@pytest.mark.parametrize("text", [*HOSTILE, "\x1b[2J\x07", "\x00"])
-def test_the_table_shows_one_printable_line_a_message(text: str) -> None:
-    one = line(state=State.FAILED, reason="refused", recipient=text, error=text, warnings=(text,))
-    header, row = as_table([one])
-    assert " ".join(header.split()) == "row status reason attempts recipient and what was said"
-    assert row.endswith("\n")
-    assert row[:-1].isprintable()
-    assert row.split()[:4] == ["2", "failed", "refused", "1"]
-
-
-def test_the_table_says_what_was_said_and_what_may_have_happened() -> None:
-    one = line(error="No\n telephone number.", warnings=("late",), may_have_sent_twice=True, recipient="CN=" + "x" * 90)
-    _, row = as_table([one])
-    assert "No telephone number.; late; may have been sent twice" in row
-    assert "CN=" + "x" * 56 + "…" in row
-
-
-@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+@with_posix_files
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_report_in_a_file_is_nobody_elses(tmp_path: Path, existing: bool) -> None:
     path = tmp_path / "report.csv"
@@ -241,7 +225,7 @@ def test_a_report_in_a_file_is_nobody_elses(tmp_path: Path, existing: bool) -> N
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.skipif(os.name != "posix", reason="devices of POSIX")
+@with_posix_files
 def test_a_report_to_a_device_leaves_the_device_its_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     changed: list[int] = []
     monkeypatch.setattr(os, "fchmod", lambda _, mode: changed.append(mode))
@@ -250,21 +234,21 @@ def test_a_report_to_a_device_leaves_the_device_its_mode(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("place", ["nowhere/report.csv", "."])
-def test_a_report_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path, place: str) -> None:
+def test_a_report_that_cannot_be_written_is_reported_in_a_sentence(tmp_path: Path, place: str) -> None:
     with pytest.raises(UsageError, match="cannot be written") as trouble:
         write_privately(tmp_path / place, ["a"])
     assert trouble.value.hint
 
 
-@given(width=st.integers(60, 200), error=st.text(st.characters(categories=("L", "Zs")), max_size=200))
-def test_no_line_of_the_table_is_wider_than_the_terminal(width: int, error: str) -> None:
-    shown = list(as_table([line(error=error)], width))
-    assert max(map(len, shown)) <= width + 1
+MOMENTS = st.one_of(
+    st.floats(0.0, 4e9),
+    st.integers(0, 4_000_000_000).map(lambda second: second + 1.0 - 2.0**-22),
+    st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000.0),
+)
 
 
-def test_what_does_not_fit_beside_a_message_stands_below_it_indented() -> None:
-    one = line(state=State.FAILED, reason="refused", error="The directory object was not found.")
-    *_, first, second = as_table([one], 79)
-    assert first.split() == [str(one.row), "failed", "refused", str(one.attempts)]
-    assert second.startswith(" " * 9)
-    assert " ".join(second.split()) == f"{one.recipient} The directory object was not found."
+@given(MOMENTS)
+def test_a_time_is_written_as_datetime_writes_it(moment: float) -> None:
+    (written,) = as_jsonl([line(first_attempt_at=moment)], [])
+    expected = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert json.loads(written)["first_attempt_at"] == expected

@@ -1,12 +1,14 @@
-"""Laws of the stand-in server's log-in and directory."""
+"""The simulator's log-in and directory."""
 
 import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from bulksms.sandbox import Account, Directory, DirectoryObject, Fault, PropertyShape, Sandbox, Shapes
 from bulksms.sandbox.directory import EVERYBODY, is_identifier
@@ -32,10 +34,10 @@ class Client:
         self, method: str, path: str, body: object = None, *, token: str | None = None, **query: str
     ) -> tuple[int, Any]:
         headers = {} if token is None else {"Adm-Authorization": token}
-        url = f"{self._url}/api/{path}"
+        url = URL(f"{self._url}/api/{path}", encoded="?" in path)
         async with self._session.request(method, url, json=body, params=query, headers=headers) as answer:
-            told = await answer.read()
-            return answer.status, json.loads(told) if told else None
+            attempt = await answer.read()
+            return answer.status, json.loads(attempt) if attempt else None
 
     async def log_in(self) -> str:
         _, session = await self("POST", "authSessions/create", CREDENTIALS)
@@ -102,9 +104,9 @@ async def test_wrong_passwords_count_down_and_lock_the_account(session: aiohttp.
     wrong = CREDENTIALS | {"password": "guess"}
     async with Sandbox(account=Account(delay=0.0)) as sandbox:
         client = Client(session, sandbox)
-        told = [await client("POST", "authSessions/create", wrong) for _ in range(6)]
-        assert {status for status, _ in told} == {403}
-        inner = [answer["innerError"] for _, answer in told]
+        lines = [await client("POST", "authSessions/create", wrong) for _ in range(6)]
+        assert {status for status, _ in lines} == {403}
+        inner = [answer["innerError"] for _, answer in lines]
         assert [error["attemptsLeft"] for error in inner] == [4, 3, 2, 1, 0, 0]
         assert [error["code"] for error in inner] == ["invalidCredentials"] * 4 + ["accountLockedOut"] * 2
         assert all(error["message"] for error in inner)
@@ -135,8 +137,8 @@ async def test_from_the_third_failure_on_answers_come_later(session: aiohttp.Cli
 async def test_a_log_in_can_be_refused_for_any_reason(session: aiohttp.ClientSession, code: str) -> None:
     async with Sandbox() as sandbox:
         sandbox.log_ins.refusal = code
-        status, told = await Client(session, sandbox)("POST", "authSessions/create", CREDENTIALS)
-    assert (status, told["innerError"]["code"]) == (403, code)
+        status, result = await Client(session, sandbox)("POST", "authSessions/create", CREDENTIALS)
+    assert (status, result["innerError"]["code"]) == (403, code)
 
 
 @pytest.mark.parametrize("path", ["authSessions/create", "auth"])
@@ -204,7 +206,7 @@ SHAPES = list(PropertyShape)
 async def test_a_look_up_answers_in_the_chosen_shape(session: aiohttp.ClientSession, shape: PropertyShape) -> None:
     async with Sandbox(shapes=Shapes(properties=shape)) as sandbox:
         entry = next(iter(sandbox.directory))
-        status, told = await Client(session, sandbox)(
+        status, result = await Client(session, sandbox)(
             "GET", "directoryObjects", token="sandbox", directoryObject=entry.guid, properties="mail,objectSid,nothing"
         )
     shown = {"guid": entry.guid, "dn": entry.dn, "objectType": "user", "displayName": entry.properties["displayName"]}
@@ -214,7 +216,7 @@ async def test_a_look_up_answers_in_the_chosen_shape(session: aiohttp.ClientSess
         "map": {"properties": {"mail": mail, "objectSid": sid}},
         "list": {"properties": [{"name": "mail", "values": [mail]}, {"name": "objectSid", "value": sid}]},
     }
-    assert (status, told) == (200, shown | more[shape])
+    assert (status, result) == (200, shown | more[shape])
 
 
 @pytest.mark.parametrize(
@@ -225,9 +227,9 @@ async def test_a_look_up_of_nothing_is_an_error_of_the_api(
     session: aiohttp.ClientSession, query: dict[str, str], status: int
 ) -> None:
     async with Sandbox() as sandbox:
-        seen, told = await Client(session, sandbox)("GET", "directoryObjects", token="sandbox", **query)
+        seen, result = await Client(session, sandbox)("GET", "directoryObjects", token="sandbox", **query)
     assert seen == status
-    assert told["code"]
+    assert result["code"]
 
 
 async def members(session: aiohttp.ClientSession, sandbox: Sandbox, **query: str) -> tuple[int, Any]:
@@ -258,8 +260,8 @@ async def test_groups_in_circles_end(session: aiohttp.ClientSession) -> None:
     directory.add(DirectoryObject("CN=A,DC=x", "a", "group", members=("CN=B,DC=x", "CN=Gone,DC=x")))
     directory.add(DirectoryObject("CN=B,DC=x", "b", "group", members=("CN=A,DC=x", "CN=B,DC=x")))
     async with Sandbox(directory=directory) as sandbox:
-        _, told = await members(session, sandbox, group="CN=A,DC=x", includeIndirect="true")
-    assert [member["dn"] for member in told] == ["CN=B,DC=x"]
+        _, result = await members(session, sandbox, group="CN=A,DC=x", includeIndirect="true")
+    assert [member["dn"] for member in result] == ["CN=B,DC=x"]
 
 
 async def test_members_of_what_is_no_group_are_an_error(session: aiohttp.ClientSession) -> None:
@@ -284,13 +286,13 @@ def search_for(operator: int, *items: object, kind: str = "User", limit: int = 0
 MAIL_1, MAIL_2 = leaf("mail", "USER0001@example.com"), leaf("mail", "user0002@example.com")
 SEARCHES = [
     (search_for(1, MAIL_1), 1),
-    (search_for(2, MAIL_1, MAIL_2), 2),
+    (search_for(0, MAIL_1, MAIL_2), 2),
     (search_for(1, MAIL_1, MAIL_2), 0),
     (search_for(1, leaf("mail", "user0001@example.com", "user0002@example.com")), 2),
-    (search_for(2, MAIL_1, MAIL_2, limit=1), 1),
+    (search_for(0, MAIL_1, MAIL_2, limit=1), 1),
     (search_for(1, MAIL_1, kind="Contact"), 0),
     (
-        search_for(1, {"type": 1, "logicalOperator": 2, "items": [MAIL_1, MAIL_2]}, leaf("sAMAccountName", "user0002")),
+        search_for(1, {"type": 1, "logicalOperator": 0, "items": [MAIL_1, MAIL_2]}, leaf("sAMAccountName", "user0002")),
         1,
     ),
     (search_for(1, leaf("nothing", "")), 0),
@@ -302,18 +304,74 @@ async def test_a_search_finds_what_meets_its_criteria(
     session: aiohttp.ClientSession, body: dict[str, object], hits: int
 ) -> None:
     async with Sandbox() as sandbox:
-        status, told = await Client(session, sandbox)("POST", "directoryObjects/search", body, token="sandbox")
+        status, result = await Client(session, sandbox)("POST", "directoryObjects/search", body, token="sandbox")
     assert status == 200
-    assert len(told["objects"]) == hits
-    assert all(hit["mail"].startswith("user000") for hit in told["objects"])
+    assert len(result["objects"]) == hits
+    assert all(hit["mail"].startswith("user000") for hit in result["objects"])
+
+
+STAFF = "OU=Staff,DC=example,DC=com"
+EVERY_USER = {"objectTypes": [{"type": "user", "items": {}}]}
+
+
+@pytest.mark.parametrize(
+    ("condition", "hits"),
+    [
+        ("(mail=user0001@example.com)", 1),
+        ("(&(objectClass=user)(department=Sales))", 18),
+        ("(&(objectCategory=person)(department=Sales)(!(objectClass=user)))", 2),
+        ("(|(mail=user0001@*)(sAMAccountName=USER0002))", 2),
+        ("(displayName=*Berg*)", 9),
+        ("(mobile=*)", 56),
+    ],
+)
+async def test_an_ldap_filter_selects_by_criteria_and_by_the_older_query(
+    session: aiohttp.ClientSession, condition: str, hits: int
+) -> None:
+    item = {"type": "Compound", "logicalOperator": "And", "items": [{"type": "Advanced", "ldapFilter": condition}]}
+    criteria = {"objectTypes": [{"type": "User", "items": item}, {"type": "contact", "items": item}]}
+    async with Sandbox() as sandbox:
+        client = Client(session, sandbox)
+        _, result = await client("POST", "directoryObjects/search", {"criteria": criteria}, token="sandbox")
+        path = f"directoryObjects/search?filter={quote(condition, safe='')}"
+        status, older = await client("GET", path, token="sandbox")
+    assert status == 200
+    assert len(result["objects"]) == len(older["objects"]) == hits
+
+
+@pytest.mark.parametrize(
+    ("base", "one_level", "hits"),
+    [
+        (STAFF, True, 54),
+        ("dc=example,dc=com", True, 0),
+        ("DC=example,DC=com", False, 54),
+        ("OU=None,DC=x", False, None),
+    ],
+)
+async def test_a_search_can_be_confined_to_a_container(
+    session: aiohttp.ClientSession, base: str, one_level: bool, hits: int | None
+) -> None:
+    body = {"criteria": EVERY_USER, "baseObject": base, "oneLevel": one_level}
+    async with Sandbox() as sandbox:
+        status, result = await Client(session, sandbox)("POST", "directoryObjects/search", body, token="sandbox")
+    assert status == (404 if hits is None else 200)
+    assert hits is None or len(result["objects"]) == hits
+
+
+@pytest.mark.parametrize("condition", ["", "mail=x", "(mail=x", "(mail=x))", "(&)", "(mail>=x)", "(^(a=b))"])
+async def test_a_filter_that_cannot_be_read_is_a_400(session: aiohttp.ClientSession, condition: str) -> None:
+    async with Sandbox() as sandbox:
+        path = f"directoryObjects/search?filter={quote(condition, safe='')}"
+        status, _ = await Client(session, sandbox)("GET", path, token="sandbox")
+    assert status == 400
 
 
 @pytest.mark.parametrize("name", ["value", "items", "results", None])
-async def test_a_searchs_hits_stand_where_chosen(session: aiohttp.ClientSession, name: str | None) -> None:
+async def test_the_hits_of_a_search_are_where_chosen(session: aiohttp.ClientSession, name: str | None) -> None:
     async with Sandbox(shapes=Shapes(search=name)) as sandbox:
         client = Client(session, sandbox)
-        _, told = await client("POST", "directoryObjects/search", search_for(1, MAIL_1), token="sandbox")
-    assert len(told if name is None else told[name]) == 1
+        _, result = await client("POST", "directoryObjects/search", search_for(1, MAIL_1), token="sandbox")
+    assert len(result if name is None else result[name]) == 1
 
 
 @pytest.mark.parametrize("body", [{}, search_for(3, MAIL_1), search_for(1, leaf("mail", "x", operator="like"))])
@@ -321,6 +379,6 @@ async def test_a_search_that_is_not_understood_is_a_400(
     session: aiohttp.ClientSession, body: dict[str, object]
 ) -> None:
     async with Sandbox() as sandbox:
-        status, told = await Client(session, sandbox)("POST", "directoryObjects/search", body, token="sandbox")
+        status, result = await Client(session, sandbox)("POST", "directoryObjects/search", body, token="sandbox")
     assert status == 400
-    assert told["modelState"]["criteria"]
+    assert result["modelState"]["criteria"]

@@ -1,4 +1,4 @@
-"""Every fault of the stand-in server, as a real client sees it: row by row."""
+"""Every fault of the simulator, as a real client sees it: row by row."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from bulksms.sandbox import Fault, FaultPlan, Sandbox
-from bulksms.sandbox.fault import PROCESSED
+from bulksms.sandbox.plan import PROCESSED
 
 RECIPIENT = "CN=Anna Berg,OU=Staff,DC=example,DC=com"
 HEADERS = {"Adm-Authorization": "sandbox", "Content-Type": "application/json"}
@@ -92,9 +92,9 @@ async def test_an_api_error_is_its_status_and_the_apis_error_object(
     async with Sandbox(faults=FaultPlan.of({RECIPIENT: [fault]})) as sandbox:
         seen = await send(session, sandbox)
     assert seen.status == int(fault.value[:3])
-    told = json.loads(seen.body)
-    assert set(told) == {"message", "code"}
-    assert (told["code"] == "unauthenticated") == (fault == "401")
+    parsed = json.loads(seen.body)
+    assert set(parsed) == {"message", "code"}
+    assert (parsed["code"] == "unauthenticated") == (fault == "401")
     assert ("Retry-After" in seen.headers) == ("retry" in fault)
 
 
@@ -113,14 +113,14 @@ async def test_a_result_is_an_operation_result(
 ) -> None:
     async with Sandbox(faults=FaultPlan.of({RECIPIENT: [fault]}), slow=0.01) as sandbox:
         seen = await send(session, sandbox)
-    told = json.loads(seen.body)
+    parsed = json.loads(seen.body)
     assert seen.status == 200
-    assert {"resultType", "exception", "innerMessages", "actualObjectDN", "extraInfo"} <= set(told)
-    message = told
+    assert {"resultType", "exception", "innerMessages", "actualObjectDN", "extraInfo"} <= set(parsed)
+    message = parsed
     while message["innerMessages"]:
         message = message["innerMessages"][-1]
-    assert (told["resultType"], message.get("messageType")) == result
-    assert bool(told["exception"]) == (fault is Fault.RESULT_FAILED)
+    assert (parsed["resultType"], message.get("messageType")) == result
+    assert bool(parsed["exception"]) == (fault is Fault.RESULT_FAILED)
     assert (len(seen.body) > 1_000_000) == (fault is Fault.HUGE_200)
 
 

@@ -1,4 +1,4 @@
-"""Laws of the fault plan: which recipient meets what."""
+"""The fault plan: which recipient meets which faults."""
 
 import json
 from pathlib import Path

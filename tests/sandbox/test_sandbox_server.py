@@ -1,4 +1,4 @@
-"""Laws of the stand-in server as a whole: wire format, slow sends, being away, starting and stopping."""
+"""The simulator as a whole: wire format, slow sends, outages, starting and stopping."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ import pytest
 
 import bulksms.sandbox
 from bulksms.sandbox import Away, Fault, FaultPlan, IdShape, Journal, Sandbox, SlowSends, Wait, serve
+from tests.platforms import with_posix_signals
 
 RECIPIENT = "CN=Anna Berg,OU=Staff,DC=example,DC=com"
 GOOD = {"directoryObject": RECIPIENT, "text": "Hello"}
@@ -35,23 +36,23 @@ async def send(
     url = f"{sandbox.url}/api/directoryObjects/sendSms"
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     async with session.post(url, json=body or GOOD, headers=sent) as answer:
-        return answer.status, await _told(answer)
+        return answer.status, await _content(answer)
 
 
 async def poll(session: aiohttp.ClientSession, sandbox: Sandbox, operation: str) -> tuple[int, Any]:
     async with session.get(f"{sandbox.url}/api/runningOperations/{operation}") as answer:
-        return answer.status, await _told(answer)
+        return answer.status, await _content(answer)
 
 
-async def _told(answer: aiohttp.ClientResponse) -> Any:
-    told = await answer.read()
-    return json.loads(told) if answer.content_type == "application/json" else told
+async def _content(answer: aiohttp.ClientResponse) -> Any:
+    attempt = await answer.read()
+    return json.loads(attempt) if answer.content_type == "application/json" else attempt
 
 
 async def test_a_good_request_is_accepted_and_booked(session: aiohttp.ClientSession) -> None:
     async with Sandbox() as sandbox:
-        status, told = await send(session, sandbox)
-        assert (status, told["resultType"], told["actualObjectDN"]) == (200, 0, RECIPIENT)
+        status, result = await send(session, sandbox)
+        assert (status, result["resultType"], result["actualObjectDN"]) == (200, 0, RECIPIENT)
         (booked,) = sandbox.journal.received
     assert (booked.number, booked.recipient, booked.text, booked.authorized) == (1, RECIPIENT, "Hello", True)
     assert (booked.fault, booked.delivered, booked.status) == (None, True, 200)
@@ -82,9 +83,9 @@ async def _is_refused(session: aiohttp.ClientSession, body: object) -> None:
     async with Sandbox() as sandbox:
         url = f"{sandbox.url}/api/directoryObjects/sendSms"
         async with session.post(url, data=json.dumps(body), headers={"Content-Type": "application/json"}) as answer:
-            told = await answer.json()
-            assert (answer.status, told["code"]) == (400, "badRequest")
-            assert told["modelState"]
+            attempt = await answer.json()
+            assert (answer.status, attempt["code"]) == (400, "badRequest")
+            assert attempt["modelState"]
         assert (sandbox.journal.total, sandbox.journal.deliveries) == (1, 0)
 
 
@@ -97,8 +98,8 @@ async def test_another_content_type_is_a_415(session: aiohttp.ClientSession) -> 
 @pytest.mark.parametrize("token", ["", "wrong", "Bearer sandbox"])
 async def test_a_wrong_token_is_a_401_and_uses_up_no_fault(session: aiohttp.ClientSession, token: str) -> None:
     async with Sandbox(faults=FaultPlan.of({RECIPIENT: ["503"]})) as sandbox:
-        status, told = await send(session, sandbox, Adm_Authorization=token)
-        assert (status, told["code"]) == (401, "unauthenticated")
+        status, result = await send(session, sandbox, Adm_Authorization=token)
+        assert (status, result["code"]) == (401, "unauthenticated")
         assert (sandbox.journal.unauthorized, sandbox.journal.deliveries) == (1, 0)
         assert [(await send(session, sandbox))[0] for _ in range(2)] == [503, 200]
 
@@ -159,8 +160,8 @@ async def test_a_wrong_base_is_redirected_and_a_wrong_path_is_not_found(session:
 async def test_an_operations_id_has_the_chosen_shape(session: aiohttp.ClientSession, shape: IdShape) -> None:
     plan = FaultPlan.of({RECIPIENT: ["202"]})
     async with Sandbox(faults=plan, slow_sends=SlowSends(shape=shape, polls=1)) as sandbox:
-        _, told = await send(session, sandbox)
-        operation = told if shape is IdShape.STRING else told[shape.value]
+        _, result = await send(session, sandbox)
+        operation = result if shape is IdShape.STRING else result[shape.value]
         assert (await poll(session, sandbox, operation))[1]["completed"]
 
 
@@ -171,9 +172,9 @@ RESULTS = {"202": 0, "202_failed": 1, "202_suspended": 2}
 async def test_an_operation_completes_after_its_polls(session: aiohttp.ClientSession, fault: str, result: int) -> None:
     async with Sandbox(faults=FaultPlan.of({RECIPIENT: [fault]}), slow_sends=SlowSends(polls=3)) as sandbox:
         _, operation = await send(session, sandbox)
-        told = [(await poll(session, sandbox, operation))[1] for _ in range(4)]
-    assert told[:2] == [{"completed": False, "operationResult": None}] * 2
-    assert [answer["operationResult"]["resultType"] for answer in told[2:]] == [result] * 2
+        lines = [(await poll(session, sandbox, operation))[1] for _ in range(4)]
+    assert lines[:2] == [{"completed": False, "operationResult": None}] * 2
+    assert [answer["operationResult"]["resultType"] for answer in lines[2:]] == [result] * 2
     assert sandbox.journal.calls["GET /api/runningOperations/"] == 4
     assert {call.operation for call in sandbox.journal.called} == {operation}
 
@@ -181,8 +182,8 @@ async def test_an_operation_completes_after_its_polls(session: aiohttp.ClientSes
 async def test_a_lost_operation_is_not_found(session: aiohttp.ClientSession) -> None:
     async with Sandbox(faults=FaultPlan.of({RECIPIENT: ["202_lost"]})) as sandbox:
         _, operation = await send(session, sandbox)
-        status, told = await poll(session, sandbox, operation)
-    assert (status, told["code"]) == (404, "notFound")
+        status, result = await poll(session, sandbox, operation)
+    assert (status, result["code"]) == (404, "notFound")
 
 
 async def test_a_stuck_operation_never_completes(session: aiohttp.ClientSession) -> None:
@@ -213,11 +214,11 @@ async def test_a_send_longer_than_its_wait_becomes_an_operation(session: aiohttp
         status, operation = await send(session, sandbox, Adm_Wait="1")
         assert status == 202
         assert sandbox.journal.deliveries == 1
-        told = [(await poll(session, sandbox, operation))[1]]
-        while not told[-1]["completed"]:
+        lines = [(await poll(session, sandbox, operation))[1]]
+        while not lines[-1]["completed"]:
             await asyncio.sleep(0.05)
-            told.append((await poll(session, sandbox, operation))[1])
-        assert told[-1]["operationResult"]["resultType"] == 0
+            lines.append((await poll(session, sandbox, operation))[1])
+        assert lines[-1]["operationResult"]["resultType"] == 0
 
 
 @pytest.mark.parametrize(("wait", "status"), [(Wait.HONOURED, 202), (Wait.IGNORED, 200), (Wait.REFUSED, 400)])
@@ -331,10 +332,10 @@ async def test_it_serves_https(tmp_path: Path) -> None:
 
 
 async def test_serve_tells_its_url_and_runs_until_it_is_cancelled(tmp_path: Path) -> None:
-    told: asyncio.Queue[str] = asyncio.Queue()
+    result: asyncio.Queue[str] = asyncio.Queue()
     file = tmp_path / "journal.jsonl"
-    serving = asyncio.create_task(serve(ready=told.put_nowait, journal_file=file, token="other"))
-    url = await told.get()
+    serving = asyncio.create_task(serve(ready=result.put_nowait, journal_file=file, token="other"))
+    url = await result.get()
     async with (
         aiohttp.ClientSession(headers={"Adm-Authorization": "other"}) as session,
         session.post(f"{url}/api/directoryObjects/sendSms", json=GOOD) as answer,
@@ -346,7 +347,7 @@ async def test_serve_tells_its_url_and_runs_until_it_is_cancelled(tmp_path: Path
         await serving
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@with_posix_signals
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 async def test_as_a_process_it_prints_its_url_and_ends_on_a_signal(tmp_path: Path, end: signal.Signals) -> None:
     faults, file = tmp_path / "faults.json", tmp_path / "journal.jsonl"

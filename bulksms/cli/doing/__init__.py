@@ -1,1 +1,0 @@
-"""Doing: what the commands do, put together of what the library and the rooms below have."""

@@ -1,1 +1,0 @@
-"""The screen: what a person is shown and asked, and what machines read."""

@@ -1,1 +1,0 @@
-"""Settings: what was asked for, on the command line, in the environment and in a file."""

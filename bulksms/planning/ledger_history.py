@@ -1,0 +1,153 @@
+"""Ledger history: what is known outside a ledger's file of its runs, so that an older copy of it is recognised.
+
+Invariants: of two copies of one ledger that start the same run at the same instant, exactly one goes on. What is noted
+of a run is never more than what was on disk in its ledger. A note names no recipient and no text.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from bulksms.ledger import Counts, RunRecord
+
+KEPT_FOR = timedelta(days=400)
+"""After that a run is forgotten: what is restored then is no copy by mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote:
+    """One run on one ledger, and how far it came; `started_at` is ISO 8601 in UTC, `ledger` where the file was.
+
+    `attempts` counts those of all runs of the ledger so far, `attempts_before` those of the earlier ones.
+    """
+
+    identity: str
+    run: int
+    started_at: str
+    user: str
+    host: str
+    process: int
+    ledger: str
+    attempts_before: int
+    attempts: int
+
+    def is_of(self, record: RunRecord | None) -> bool:
+        """Whether this run is the one that a ledger has recorded under its number."""
+        return record is not None and (self.started_at, self.host, self.process) == (
+            record.started_at,
+            record.host,
+            record.process,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OlderCopy:
+    """What a copy of a ledger lacks: the first run of which it does not know everything, and what was done since."""
+
+    note: RunNote
+    """The last known run."""
+    run: int
+    knows_run: bool
+    attempts: int
+    """How many attempts it does not know of."""
+
+    def __str__(self) -> str:
+        made = f"{self.attempts:,} attempt{'' if self.attempts == 1 else 's'}"
+        if self.knows_run:
+            return f"it ends in the middle of run {self.run}, which made {made} more"
+        return f"it is from before run {self.run}, since which {made} were made"
+
+
+class LedgerHistory:
+    """The notes in one folder, in files of this mode (POSIX). What the system refuses is raised as OSError.
+
+    If it `has_to_hold`, nothing is sent without it; otherwise a folder that cannot be used costs a warning.
+    """
+
+    def __init__(self, folder: Path, mode: int = 0o600, *, has_to_hold: bool = False) -> None:
+        self.folder = folder
+        self.has_to_hold = has_to_hold
+        self._mode = mode
+
+    def missing_in(self, identity: str, runs: Sequence[RunRecord], counts: Counts) -> OlderCopy | None:
+        """What a ledger does not know of its own history; None if it knows all that was noted here."""
+        notes = self._notes(identity)
+        if not notes:
+            return None
+        known = {run.number: run for run in runs}
+        last = notes[max(notes)]
+        for number in sorted(notes):
+            if not notes[number].is_of(known.get(number)):
+                missing = last.attempts - notes[number].attempts_before
+                return OlderCopy(last, number, knows_run=False, attempts=missing)
+        if counts.attempts < last.attempts:
+            return OlderCopy(last, last.run, knows_run=True, attempts=last.attempts - counts.attempts)
+        return None
+
+    def begin(self, note: RunNote, *, in_spite: bool = False) -> RunNote | None:
+        """Note that a run begins; the other copy's note, if that has begun the same run already.
+
+        `in_spite` of that it is noted.
+        """
+        path = self._path(note.identity, note.run)
+        fresh = self._write(note)
+        try:
+            if in_spite:
+                fresh.replace(path)
+                return None
+            try:
+                os.link(fresh, path)
+            except FileExistsError:
+                return _read(path) or note
+            except OSError:  # a file system without hard links
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode)
+                os.close(descriptor)
+                fresh.replace(path)
+            return None
+        finally:
+            with suppress(FileNotFoundError):
+                fresh.unlink()
+
+    def update(self, note: RunNote, attempts: int) -> None:
+        """Note how far the run has come."""
+        self._write(replace(note, attempts=attempts)).replace(self._path(note.identity, note.run))
+
+    def forget_old(self) -> None:
+        """Drop what is older than `KEPT_FOR`."""
+        for path in self.folder.glob("ledger.*.json"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > KEPT_FOR.total_seconds():
+                    path.unlink()
+
+    def _path(self, identity: str, run: int) -> Path:
+        return self.folder / f"ledger.{identity}.{run}.json"
+
+    def _notes(self, identity: str) -> Mapping[int, RunNote]:
+        notes = [_read(path) for path in self.folder.glob(f"ledger.{identity}.*.json")]
+        return {note.run: note for note in notes if note is not None}
+
+    def _write(self, note: RunNote) -> Path:
+        """A whole note, on disk, under a name of its own."""
+        fresh = self.folder / f".{note.identity}.{secrets.token_hex(4)}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode)
+        try:
+            os.write(descriptor, msgspec.json.encode(note))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return fresh
+
+
+def _read(path: Path) -> RunNote | None:
+    """A note; None for one that nobody has finished writing, which is no run's."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunNote)
+    except (msgspec.MsgspecError, FileNotFoundError):
+        return None

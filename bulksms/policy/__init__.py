@@ -1,0 +1,5 @@
+"""The policy: what an attempt proves, whether and when a message goes again, how fast, and when a run has to stop.
+
+It may import `model` only. `judgement` is the one place that decides what follows from an answer.
+Invariant: everything here is pure. Time and chance are arguments; nothing here sends, sleeps, writes or logs.
+"""

@@ -1,0 +1,1 @@
+"""The documentation: pages in Markdown, and the generator of what the code already says."""
