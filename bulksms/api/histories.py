@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from bulksms.errors import PlanError, UsageError
-from bulksms.ledger import Counts, LedgerName, LedgerUrl, LedgerWriter, RunRecord, RunStart, ledger_name
+from bulksms.ledger import Counts, LedgerName, LedgerUrl, LedgerWriter, RunRecord, RunStart, ledger_name, open_ledger
 from bulksms.log import log
 from bulksms.planning.ledger_history import LedgerHistory, OlderCopy, RunNote
 
@@ -26,9 +27,10 @@ class Histories:
         """Raises PlanError if the ledger is an older copy, UsageError if a shared folder cannot be read."""
         if self._in_spite:
             return
+        look_again = partial(_read_again, ledger) if isinstance(ledger, LedgerUrl) else None
         for history in self._kept_in:
             with _usable(history):
-                older = history.missing_in(identity, runs, counts)
+                older = history.missing_in(identity, runs, counts, look_again)
                 if older is not None:
                     raise older_copy_error(ledger, older)
 
@@ -74,6 +76,12 @@ class Histories:
 
 
 NO_HISTORIES = Histories()
+
+
+def _read_again(ledger: LedgerUrl) -> tuple[Sequence[RunRecord], Counts]:
+    """What a database knows now: another machine may have joined since it was asked."""
+    with open_ledger(ledger) as reader:
+        return reader.runs(), reader.counts()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ of a run is never more than what was on disk in its ledger. A note names no reci
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,6 +19,9 @@ from bulksms.ledger import Counts, RunRecord
 
 KEPT_FOR = timedelta(days=400)
 """After that a run is forgotten: what is restored then is no copy by mistake."""
+
+
+LookAgain = Callable[[], tuple[Sequence[RunRecord], Counts]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +79,18 @@ class LedgerHistory:
         self.has_to_hold = has_to_hold
         self._mode = mode
 
-    def missing_in(self, identity: str, runs: Sequence[RunRecord], counts: Counts) -> OlderCopy | None:
-        """What a ledger does not know of its own history; None if it knows all that was noted here."""
+    def missing_in(
+        self, identity: str, runs: Sequence[RunRecord], counts: Counts, look_again: LookAgain | None = None
+    ) -> OlderCopy | None:
+        """What a ledger does not know of its own history; None if it knows all that was noted here.
+
+        `look_again` reads the ledger anew, where other machines may have begun a run since it was read.
+        """
         notes = self._notes(identity)
-        if not notes:
-            return None
-        known = {run.number: run for run in runs}
-        last = notes[max(notes)]
-        for number in sorted(notes):
-            if not notes[number].is_of(known.get(number)):
-                missing = last.attempts - notes[number].attempts_before
-                return OlderCopy(last, number, knows_run=False, attempts=missing)
-        if counts.attempts < last.attempts:
-            return OlderCopy(last, last.run, knows_run=True, attempts=last.attempts - counts.attempts)
-        return None
+        older = _compare(notes, runs, counts)
+        if older is not None and look_again is not None:
+            return _compare(notes, *look_again())  # the ledger is younger than the notes now
+        return older
 
     def begin(self, note: RunNote, *, in_spite: bool = False) -> RunNote | None:
         """Note that a run begins; the other copy's note, if that has begun the same run already.
@@ -143,6 +144,21 @@ class LedgerHistory:
         finally:
             os.close(descriptor)
         return fresh
+
+
+def _compare(notes: Mapping[int, RunNote], runs: Sequence[RunRecord], counts: Counts) -> OlderCopy | None:
+    """The first of these notes of which the ledger knows nothing."""
+    if not notes:
+        return None
+    known = {run.number: run for run in runs}
+    last = notes[max(notes)]
+    for number in sorted(notes):
+        if not notes[number].is_of(known.get(number)):
+            missing = last.attempts - notes[number].attempts_before
+            return OlderCopy(last, number, knows_run=False, attempts=missing)
+    if counts.attempts < last.attempts:
+        return OlderCopy(last, last.run, knows_run=True, attempts=last.attempts - counts.attempts)
+    return None
 
 
 def _read(path: Path) -> RunNote | None:

@@ -389,10 +389,10 @@ async def test_a_machine_reads_the_clock_of_the_database(database: str, tmp_path
     async with cluster(database, tmp_path, 1) as them:
         machine = await them.open()
         await machine.flush()
-        machine._clock_offset = 3600.0
+        machine._shared.clock_offset = 3600.0
         machine.announce()
         async with asyncio.timeout(20):
-            while machine._clock_offset == 3600.0:  # noqa: ASYNC110 - the commit tells nobody
+            while machine._shared.clock_offset == 3600.0:  # noqa: ASYNC110 - the commit tells nobody
                 await asyncio.sleep(0.01)
         assert abs(machine.now() - time.time()) < 60
 

@@ -65,17 +65,17 @@ class PostgresqlLedger:
         check: Callable[[LedgerReader], None] | None = None,
     ) -> "PostgresqlWriter":
         """See the contract."""
-        from bulksms.ledger.postgresql import writer  # noqa: PLC0415 - needed for a run only
+        from bulksms.ledger.postgresql import opening  # noqa: PLC0415 - needed for a run only
 
-        return await writer.open_for_run(self._url, start, recovery, retry, check)
+        return await opening.open_for_run(self._url, start, recovery, retry, check)
 
     async def join_run(
         self, start: RunStart, recovery: Recovery, check: Callable[[LedgerReader], None] | None = None
     ) -> "PostgresqlWriter":
         """See the contract."""
-        from bulksms.ledger.postgresql import writer  # noqa: PLC0415 - as above
+        from bulksms.ledger.postgresql import opening  # noqa: PLC0415 - as above
 
-        return await writer.join_run(self._url, start, recovery, check)
+        return await opening.join_run(self._url, start, recovery, check)
 
     def is_living(self) -> bool:
         """See the contract; by the clock of the database, so it is right within two leases."""

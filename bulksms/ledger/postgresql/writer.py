@@ -6,45 +6,36 @@ machine learns after it was fenced repairs what was written down as a crash, and
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
-from bulksms.errors import LedgerError, PlanError
-from bulksms.ledger.contract import LedgerReader
+from bulksms.errors import LedgerError
 from bulksms.ledger.name import LedgerUrl
-from bulksms.ledger.postgresql import catalogue, operator_actions, statements
+from bulksms.ledger.postgresql import statements
 from bulksms.ledger.postgresql.batch import Intent, Outcome, Row, columns, outcome_row
-from bulksms.ledger.postgresql.catalogue import connected_to, require_entry
+from bulksms.ledger.postgresql.commit import Batch, Commits, GoneBackError
 from bulksms.ledger.postgresql.holdings import Holdings
 from bulksms.ledger.postgresql.membership import (
-    CHANNEL,
     TIMESTAMP,
     Membership,
     boot_time,
     join,
     leave,
-    patience_in,
-    require_agreement,
 )
 from bulksms.ledger.postgresql.observer import Observer
 from bulksms.ledger.postgresql.operator_actions import note_once
 from bulksms.ledger.postgresql.queries import read_running_counts
-from bulksms.ledger.postgresql.reader import PostgresqlReader
 from bulksms.ledger.postgresql.session import Connection, Session
+from bulksms.ledger.postgresql.shared_run import News, SharedRun
 from bulksms.ledger.records import (
-    HELD_UNTIL_RELEASED,
-    RELEASED,
     Action,
     Author,
     ControlCommand,
     Counts,
     OutcomeRecord,
     Recovery,
-    Retry,
     RunStart,
     SharedHold,
 )
@@ -60,48 +51,6 @@ BEATS = 4
 """Commits in a lease, at least: an empty one is a heartbeat."""
 REMEMBERED = 60.0
 """Seconds for which the writer knows what it has begun, for a database that has forgotten it."""
-_SETTINGS = """
-SET synchronous_commit = on;
-SET idle_in_transaction_session_timeout = '10s';
-SET tcp_keepalives_idle = 5;
-SET tcp_keepalives_interval = 2;
-SET tcp_keepalives_count = 3;
-"""
-"""Of every connection of a machine: a commit is on disk, and a dead one lets go of its locks."""
-_START = """
-UPDATE control SET command = 'run', reason = NULL, commanded_by = NULL, version = version + 1,
-    leader = CASE WHEN EXISTS (SELECT FROM machine WHERE NOT fenced) THEN leader END,
-    is_led = is_led AND EXISTS (SELECT FROM machine WHERE NOT fenced)
-"""
-_SHARED = frozenset(
-    {
-        StopReason.CANARY_FAILED,
-        StopReason.TOO_MANY_FAILURES,
-        StopReason.TOO_MANY_UNKNOWN,
-        StopReason.WRONG_ENDPOINT,
-    }
-)
-"""Reasons that concern every machine; a server that is unavailable may be this machine's network."""
-_SHARE_STOP = """
-UPDATE control SET command = 'stop', reason = $1, commanded_by = NULL, version = version + 1
-WHERE command = 'run'
-"""
-_PAUSE = """
-UPDATE control SET held_until = GREATEST(held_until, clock_timestamp() + make_interval(secs => $1))
-"""
-_HOLD = "UPDATE control SET held_by = $1 WHERE held_by IS NULL"
-_RELEASE = "UPDATE control SET held_by = NULL WHERE held_by = $1"
-_LEAD = "UPDATE control SET leader = $1 WHERE NOT is_led AND (leader IS NULL OR leader = $1) RETURNING leader"
-_LED = "UPDATE control SET is_led = true WHERE leader = $1"
-AHEAD = 0.25
-"""Seconds for which all machines together reserve places at the rate."""
-STALE = 2.0
-"""Places that are so many distances late are nobody's any more: they would make a burst."""
-SAME_MOMENT = 0.1
-"""Seconds by which two readings of one moment may differ."""
-_STOPPING = frozenset({"stop", "stop now", "cancel"})
-_STATUS_OF_COMMIT = "SELECT serial, fenced FROM machine WHERE run = $1"
-_SENDING = "SELECT number FROM message_state WHERE number = ANY ($1::bigint[]) AND state = 'sending'"
 _KEEP_DEADLINE = "UPDATE plan SET deadline = COALESCE(deadline, $1) RETURNING deadline"
 _FIRST_TEXT = """
 SELECT text FROM message_content JOIN message_state USING (number)
@@ -124,103 +73,6 @@ class _Barrier(NamedTuple):
     reached: asyncio.Future[None]
 
 
-class _GoneBackError(Exception):
-    """The database does not know what it has confirmed: a failover, or a backup, has lost commits."""
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one commit writes; `late` are outcomes of an earlier membership."""
-
-    intents: list[Intent] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    late: list[Outcome] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.intents or self.outcomes or self.late)
-
-
-Check = Callable[[LedgerReader], None]
-
-
-async def open_for_run(
-    url: LedgerUrl, start: RunStart, recovery: Recovery, retry: Retry | None = None, check: Check | None = None
-) -> "PostgresqlWriter":
-    """Start the run on this machine: whatever was commanded before is over, and other machines go on, too."""
-
-    async def prepare(connection: Connection) -> None:
-        await require_agreement(connection, start)
-        if retry is not None:
-            await operator_actions.require_nobody(connection, url)
-            await operator_actions.queue_again(connection, retry)
-        await connection.execute(_START)
-        await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
-
-    return await _open(url, start, recovery, prepare, check, is_idle=retry is not None)
-
-
-async def join_run(
-    url: LedgerUrl, start: RunStart, recovery: Recovery, check: Check | None = None
-) -> "PostgresqlWriter":
-    """Work on the run that a person has started."""
-
-    async def prepare(connection: Connection) -> None:
-        command = await connection.fetchval("SELECT command FROM control")
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM run)"):
-            raise PlanError(
-                f"Nobody has started {url.name} yet; nothing was sent.",
-                hint=f"`bulksms send '{url}'` asks once for all machines, and works itself.",
-            )
-        if command in _STOPPING:
-            raise PlanError(
-                f"{url.name} was stopped ({command}); nothing was sent.",
-                hint=f"`bulksms resume '{url}'` starts it again for all machines.",
-            )
-        await require_agreement(connection, start)
-
-    return await _open(url, start, recovery, prepare, check)
-
-
-async def _open(  # noqa: PLR0913 - what both ways of opening hand on
-    url: LedgerUrl,
-    start: RunStart,
-    recovery: Recovery,
-    prepare: Callable[[Connection], Awaitable[None]],
-    check: Check | None,
-    *,
-    is_idle: bool = False,
-) -> "PostgresqlWriter":
-    """Join with what is to be done in the same transaction; `is_idle` if no other machine may work on it."""
-    writer: PostgresqlWriter | None = None
-
-    def announced(*_: object) -> None:
-        if writer is not None:
-            writer.announce()
-
-    async with connected_to(url) as connection:
-        schema = (await require_entry(connection, url)).schema
-
-    async def connect() -> Connection:
-        connection = await catalogue.connect(url.database, schema, program=f"bulksms {url.name}")
-        await connection.execute(_SETTINGS)
-        await connection.add_listener(CHANNEL, announced)
-        return cast("Connection", connection)
-
-    session = Session(connect, url.database, patience_in(start))
-    try:
-        if check is not None:
-            await asyncio.to_thread(check, PostgresqlReader(url))
-        if is_idle:
-            await session.run(lambda connection: operator_actions.require_idle(connection, url, recovery), timeout=None)
-        membership = await session.run(lambda connection: join(connection, url.name, start, prepare))
-    except BaseException:
-        await session.close()
-        raise
-    writer = PostgresqlWriter(url, session, membership, start, recovery)
-    return writer
-
-
 class PostgresqlWriter:
     """The ledger of a living machine. Its methods belong to the event loop."""
 
@@ -235,7 +87,6 @@ class PostgresqlWriter:
         self.run = membership.run
         self.started_at = membership.started_at
         self.attempts = membership.attempts
-        self.failed_elsewhere = 0
         self._session = session
         self._start = start
         self._recovery = recovery
@@ -243,23 +94,14 @@ class PostgresqlWriter:
         self._loop = asyncio.get_running_loop()
         self._fresh_until = membership.asked + membership.lease
         self._committed_at = membership.asked
-        self._serial = 0
-        self._version = -1
-        self._command = "run"
-        self._is_late = False
-        self._clock_offset = 0.0
+        self._commits = Commits(session, membership.run)
+        self._shared = SharedRun(session, lambda: self.run, path.name)
         self._queue: deque[Intent | Outcome | _Barrier] = deque()
         self._paused: list[Intent] = []
         self._under_way: dict[tuple[int, int], int] = {}
         """By message and attempt: the run that began it, until its outcome is written."""
         self._recent: dict[tuple[int, int], tuple[float, Row]] = {}
         """What was begun lately, when, and what became of it."""
-        self._news: asyncio.Queue[tuple[ControlCommand, Author] | StopReason | SharedHold] = asyncio.Queue()
-        self._holds = False
-        """Whether the others wait for what this machine's probes show."""
-        self._is_held = False
-        """Whether another machine probes for this one."""
-        self._held_until = 0.0
         self._awake = asyncio.Event()
         self._is_announced = True
         self._is_stopping = False
@@ -270,12 +112,6 @@ class PostgresqlWriter:
         observer = Observer(session, lambda: self.run, self._lease, recovery)
         self._writing = self._supervised(self._write())
         self._observing = self._supervised(observer.watch(self._holdings.wake))
-        self._reserving = asyncio.Lock()
-        self._places = 0
-        """How many requests may be made of those that were reserved last, the first of them at `_place_at`."""
-        self._place_at = 0.0
-        self._machines = 1
-        self._sharing: set[asyncio.Task[None]] = set()
         self._claiming: set[asyncio.Task[list[Message]]] = set()
 
     @property
@@ -290,7 +126,7 @@ class PostgresqlWriter:
 
     def now(self) -> float:
         """The database's time, as a POSIX time in seconds: that of all machines."""
-        return SYSTEM.now() + self._clock_offset
+        return SYSTEM.now() + self._shared.clock_offset
 
     def record_intent(self, message: Message, now: float) -> asyncio.Future[bool]:
         """See the contract."""
@@ -343,75 +179,44 @@ class PostgresqlWriter:
         task.add_done_callback(self._claiming.discard)
         return task
 
-    async def next_news(self) -> tuple[ControlCommand, Author] | StopReason | SharedHold:
+    @property
+    def failed_elsewhere(self) -> int:
         """See the contract."""
-        return await self._news.get()
+        return self._shared.failed_elsewhere
+
+    async def next_news(self) -> News:
+        """See the contract."""
+        return await self._shared.news.get()
 
     def share_stop(self, reason: StopReason) -> None:
-        """See the contract; what only this machine can know the reason for stops this machine alone."""
+        """See the contract."""
         self._is_stopping = True
         for intent in self._paused:
             self._refuse(intent)
         self._paused.clear()
-        if reason in _SHARED:
-            self._share(_SHARE_STOP, reason.value)
+        self._shared.stop(reason)
 
     def share_hold(self, hold: SharedHold) -> None:
         """See the contract."""
-        if hold.seconds:
-            self._share(_PAUSE, hold.seconds)
-        else:
-            self._holds = hold.seconds is None
-            self._share(_HOLD if self._holds else _RELEASE, self.run)
+        self._shared.hold(hold)
 
     def let_go(self) -> None:
         """This machine has nothing to probe with: another one may."""
-        if self._holds:
-            self.share_hold(RELEASED)
-
-    def _share(self, statement: str, value: object) -> None:
-        """Change what holds for all machines, and have them look."""
-
-        async def change(connection: Connection) -> None:
-            await connection.execute(statement, value)
-            await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
-
-        async def share() -> None:
-            with suppress(LedgerError):
-                await self._session.run(change)
-
-        sharing = self._loop.create_task(share())
-        self._sharing.add(sharing)
-        sharing.add_done_callback(self._sharing.discard)
+        self._shared.let_go()
 
     async def lead(self) -> bool | None:
         """See the contract."""
-
-        async def ask(connection: Connection) -> bool | None:
-            if await connection.fetchval(_LEAD, self.run) is not None:
-                return True
-            return False if await connection.fetchval("SELECT is_led FROM control") else None
-
-        return await self._after_all(ask)
+        await self.flush()
+        return await self._shared.lead()
 
     async def led(self) -> None:
         """See the contract."""
-        await self._after_all(lambda connection: connection.execute(_LED, self.run))
+        await self.flush()
+        await self._shared.led()
 
     async def reserve(self, rate: float) -> float:
-        """See the contract; places are reserved a quarter of a second ahead."""
-        async with self._reserving:
-            now = SYSTEM.monotonic()
-            if not self._places or self._place_at < now - STALE / rate:
-                self._places = max(1, int(rate * AHEAD / self._machines))
-                grant = await self._session.run(
-                    lambda connection: connection.fetchrow(statements.GRANT, float(self._places), rate)
-                )
-                now = SYSTEM.monotonic()
-                self._place_at, self._machines = now + grant["starts_in"], max(1, grant["machines"])
-            place, self._place_at = self._place_at, self._place_at + 1 / rate
-            self._places -= 1
-        return max(0.0, place - now)
+        """See the contract."""
+        return await self._shared.reserve(rate)
 
     async def withdraw(self, state: State, reason: Reason) -> None:
         """See the contract."""
@@ -486,7 +291,7 @@ class PostgresqlWriter:
 
     def takes_more(self) -> bool:
         """Whether anything is still to be begun."""
-        return not self._closing and self._broken is None and self._command not in _STOPPING and not self._is_late
+        return not self._closing and self._broken is None and not self._shared.is_stopped
 
     def is_settled(self) -> bool:
         """Whether everything that was begun is written down, also what was begun before this machine was fenced."""
@@ -552,9 +357,9 @@ class PostgresqlWriter:
                 finally:
                     self._is_committing = False
 
-    def _take_batch(self) -> _Batch:
+    def _take_batch(self) -> Batch:
         """As many steps as one statement can write: each message once, and nothing behind a barrier."""
-        batch, numbers = _Batch(), set[int]()
+        batch, numbers = Batch(), set[int]()
         while self._queue:
             step = self._queue[0]
             if isinstance(step, _Barrier):
@@ -570,7 +375,7 @@ class PostgresqlWriter:
             self._queue.popleft()
         return batch
 
-    def _sort_in(self, batch: _Batch, step: Intent | Outcome) -> None:
+    def _sort_in(self, batch: Batch, step: Intent | Outcome) -> None:
         if isinstance(step, Intent):
             if step.run == self.run and self._holdings.has(step.message):
                 batch.intents.append(step)
@@ -582,66 +387,32 @@ class PostgresqlWriter:
         elif (run := self._under_way.pop((step.number, step.attempt), None)) is not None:
             (batch.outcomes if run == self.run else batch.late).append(Outcome(run, step.row))
 
-    async def _commit(self, batch: _Batch) -> None:
-        serial, intents, outcomes = self._serial + 1, batch.intents, batch.outcomes
-        values = (
-            intents[0].now if intents else 0.0,
-            [intent.number for intent in intents],
-            [intent.number for intent in intents if intent.is_marked],
-            *columns([outcome.row for outcome in outcomes]),
-        )
-        asked = 0.0
-        is_repeated = False
-
-        async def write(connection: Connection) -> Any:  # noqa: ANN401 - a row; None if this machine is fenced
-            nonlocal asked, is_repeated
-            if is_repeated:  # the answer was lost: did it happen?
-                begun = await self._begun_by(connection, serial, values[1])
-                if begun is not None:
-                    return begun
-            is_repeated = True
-            asked = boot_time()
-            row = await connection.fetchrow(statements.COMMIT, self.run, serial, *values)
-            if row["is_mine"]:
-                return row
-            if await self._is_fenced(connection, serial):
-                return None
-            raise ConnectionError("an earlier try of this commit is still under way, or has just ended")
-
+    async def _commit(self, batch: Batch) -> None:
         try:
-            result = await self._session.run(write)
-        except _GoneBackError:
+            committed = await self._commits.write(batch)
+        except GoneBackError:
             await self._go_back(batch)
             return
-        if result is None:
+        if committed is None:
             await self._join_anew(batch)
             return
-        self._serial, self._committed_at = serial, asked
-        self._fresh_until = asked + self._lease
-        is_whole = not isinstance(result, _Begun)
-        begun = set(result.numbers if isinstance(result, _Begun) else result["begun"])
-        if is_whole:
-            self._require_settled(outcomes, result["settled"])
-            self._follow(result)
-        self._finish(batch, begun)
+        self._committed_at = committed.asked
+        self._fresh_until = committed.asked + self._lease
+        if committed.row is not None:
+            self._require_settled(batch.outcomes, committed.row["settled"])
+            if self._shared.follow(committed.row):
+                self._obey()
+        self._finish(batch, committed.begun)
         await self._write_late(batch.late)
-        if not is_whole:
+        if committed.row is None:
             self.announce()  # the answer that was lost had more to say
 
-    async def _begun_by(self, connection: Connection, serial: int, numbers: object) -> "_Begun | None":
-        """What a commit has begun whose answer was lost; None if it has not happened."""
-        status = await connection.fetchrow(_STATUS_OF_COMMIT, self.run)
-        if status is None or status["serial"] < serial - 1:
-            raise _GoneBackError
-        if status["serial"] < serial or status["fenced"]:
-            return None
-        return _Begun([row["number"] for row in await connection.fetch(_SENDING, numbers)])
-
-    async def _is_fenced(self, connection: Connection, serial: int) -> bool:
-        status = await connection.fetchrow(_STATUS_OF_COMMIT, self.run)
-        if status is None or status["serial"] < serial - 1:
-            raise _GoneBackError
-        return bool(status["fenced"])
+    def _obey(self) -> None:
+        """A person has commanded something."""
+        if self._shared.command == "run":
+            self._queue.extend(self._paused)
+            self._paused.clear()
+        self._holdings.wake()
 
     def _require_settled(self, outcomes: Sequence[Outcome], settled: int) -> None:
         """Nobody but this machine settles what it has under way; a person may have withdrawn what is queued."""
@@ -652,37 +423,7 @@ class PostgresqlWriter:
                 hint="Let only bulksms write to a ledger; `bulksms status` shows its state.",
             )
 
-    def _follow(self, row: Any) -> None:  # noqa: ANN401 - asyncpg declares no types
-        """What the commit says of the other machines, of commands and of the time."""
-        self._clock_offset = row["now"] - SYSTEM.now()
-        if not row["is_same_timeline"]:
-            raise failover_error(self.path.name)
-        if row["is_late"] and not self._is_late:
-            self._is_late = True
-            self._news.put_nowait(StopReason.DEADLINE)
-        self.failed_elsewhere = row["failed_elsewhere"]
-        self._follow_hold(row["held_by"], row["held"] or 0.0)
-        if row["version"] == self._version:
-            return
-        self._version, self._command = row["version"], row["command"]
-        if self._command in _STOPPING:
-            self._news.put_nowait(_stop_in(row))
-        elif self._command == "run":
-            self._queue.extend(self._paused)
-            self._paused.clear()
-        self._holdings.wake()
-
-    def _follow_hold(self, held_by: int | None, seconds: float) -> None:
-        is_held = held_by not in (None, self.run)
-        if is_held is not self._is_held:
-            self._is_held = is_held
-            self._news.put_nowait(HELD_UNTIL_RELEASED if is_held else RELEASED)
-        until = SYSTEM.monotonic() + seconds
-        if seconds > 0 and until > self._held_until + SAME_MOMENT:
-            self._held_until = until
-            self._news.put_nowait(SharedHold(seconds))
-
-    def _finish(self, batch: _Batch, begun: set[int]) -> None:
+    def _finish(self, batch: Batch, begun: set[int]) -> None:
         """Answer who waits for this commit."""
         now = boot_time()
         for outcome in batch.outcomes:
@@ -696,7 +437,7 @@ class PostgresqlWriter:
                 self.attempts += 1
                 self._recent[intent.number, intent.attempt] = (now, intent.lost())
                 intent.answer(begun=True)
-            elif self._command == ControlCommand.PAUSE and not self._is_stopping:
+            elif self._shared.command == ControlCommand.PAUSE and not self._is_stopping:
                 self._paused.append(intent)
             else:
                 self._holdings.put_down(intent.number)
@@ -708,13 +449,13 @@ class PostgresqlWriter:
         self._under_way.pop((intent.number, intent.attempt), None)
         intent.answer(begun=False)
 
-    async def _join_anew(self, batch: _Batch) -> None:
+    async def _join_anew(self, batch: Batch) -> None:
         """This machine was fenced: nothing that waits may leave, and what has ended repairs what is unknown."""
         fenced = self.run
         self._fresh_until = 0.0
         self._holdings.lose_all()
         membership = await self._session.run(lambda connection: join(connection, self.path.name, self._start))
-        self.run, self._serial = membership.run, 0
+        self.run, self._commits = membership.run, Commits(self._session, membership.run)
         self._committed_at = membership.asked
         self._fresh_until = membership.asked + self._lease
         log.warning("machine was taken for dead", run=fenced, goes_on_as=self.run)
@@ -737,7 +478,7 @@ class PostgresqlWriter:
 
             log.info("late outcomes", run=run, repaired=await self._session.run(repair))
 
-    async def _go_back(self, batch: _Batch) -> None:
+    async def _go_back(self, batch: Batch) -> None:
         """The database has forgotten commits: write down what this machine remembers, and begin nothing more."""
         self._fresh_until = 0.0
         for outcome in (*batch.outcomes, *batch.late):
@@ -752,28 +493,6 @@ class PostgresqlWriter:
             "were missing in it and are written down again. Nothing more is sent.",
             hint="Once you know which server holds the truth, `bulksms resume --after-failover` goes on.",
         )
-
-
-class _Begun(NamedTuple):
-    """What a commit has begun whose answer was lost."""
-
-    numbers: list[int]
-
-
-def failover_error(ledger: str) -> LedgerError:
-    """Why nothing is begun after another server has taken over."""
-    return LedgerError(
-        f"Another database server has taken over since {ledger} was planned, and it may lack what was confirmed last. "
-        "Nothing more is sent.",
-        hint="`bulksms resume --after-failover` goes on, once every machine has written down what it remembers.",
-    )
-
-
-def _stop_in(row: Any) -> tuple[ControlCommand, Author] | StopReason:  # noqa: ANN401 - asyncpg declares no types
-    """Why every machine stops."""
-    if row["reason"] is not None:
-        return StopReason(row["reason"])
-    return ControlCommand(row["command"]), Author(*json.loads(row["commanded_by"]))
 
 
 def _fail(future: asyncio.Future[Any], error: LedgerError) -> None:
