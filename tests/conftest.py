@@ -4,6 +4,7 @@ on the aiohttp that the project demands, and a terminal.
 
 import asyncio
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -27,9 +28,15 @@ __all__ = ["database", "postgresql"]
 
 # A suite that runs in the background or under `nohup` ignores these signals. Every program that a test starts would
 # inherit that, and rightly leave an ignored signal ignored. A handler, unlike SIG_IGN, is reset in a started process.
-for _number in (signal.SIGINT, *([signal.SIGHUP] if sys.platform != "win32" else [])):
+for _number in (signal.SIGINT, *([signal.SIGHUP, signal.SIGQUIT] if sys.platform != "win32" else [])):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+# Coverage is measured in the workers of pytest. In the some thousand programs that they start it would cost a tenth of a
+# second each, and show little that the rooms' own tests do not reach.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for _name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        os.environ.pop(_name, None)
 
 # Where no event loop was ever set, pytest-asyncio makes one in order to restore it after a test, and the `asyncio.run`
 # of a later test drops it unclosed: a ResourceWarning in whichever test comes then.
