@@ -1,17 +1,21 @@
 """The figures of a ledger: counted by the database, they are what counting the rows one by one gives."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bulksms.errors import LedgerError
 from bulksms.ledger import OutcomeRecord, open_ledger
 from bulksms.ledger.sqlite.lock import RunLock
 from bulksms.ledger.sqlite.writer import SqliteWriter
 from bulksms.model.attempt import ApiError, Attempt
 from bulksms.model.message import Message, Reason, State
+from bulksms.report.page import Wanted, as_page
 
 Running = Callable[..., AbstractAsyncContextManager[SqliteWriter]]
 PlanAs = Callable[..., Path]
@@ -130,3 +134,37 @@ def test_a_moment_ends_whatever_happens_in_it(planned: Path) -> None:
             with pytest.raises(RuntimeError, match="trouble"), reader.one_moment():
                 raise RuntimeError("trouble")
         reader.check_counters()
+
+
+IMPOSSIBLE = {
+    "ended long before it began": "UPDATE attempt SET ended_at = 5.0",
+    "ended before the first one began": "UPDATE attempt SET ended_at = 5.0 WHERE message = 1",
+    "in no calendar": "UPDATE attempt SET ended_at = 1e300",
+    "at no time": "UPDATE attempt SET began_at = -9e999",
+    "without an answer's time": "UPDATE attempt SET elapsed_ms = NULL",
+}
+
+
+@pytest.mark.parametrize("damage", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+async def test_figures_of_a_damaged_ledger_say_so(
+    damage: str, tmp_path: Path, plan_as: PlanAs, running: Running
+) -> None:
+    path = plan_as(tmp_path / "people.ledger.db", 3)
+    async with running(path) as ledger:
+        for message in await ledger.claim(State.QUEUED, 0, 3):
+            await attempt(ledger, message, BEGAN, 1.0)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(damage)
+    with open_ledger(path) as reader, pytest.raises(LedgerError, match="damaged"):
+        list(as_page(reader, Wanted(reader.messages, False, datetime.now(UTC), str)))
+
+
+async def test_what_is_not_read_to_its_end_ends_without_a_word(planned: Path, running: Running) -> None:
+    """Nor after the ledger was closed: Python tells of an error in a generator that it throws away."""
+    async with running(planned) as ledger:
+        for message in await ledger.claim(State.QUEUED, 0, 3):
+            await attempt(ledger, message, BEGAN, 1.0)
+    with open_ledger(planned) as reader:
+        sent = reader.possibly_sent()
+        assert next(sent)
+    del sent

@@ -256,10 +256,12 @@ class SqliteReader:
     def possibly_sent(self) -> Iterator[tuple[str, str]]:
         """See the contract."""
         with database.reading(self.path):
-            # Constants, no value from outside.
-            yield from self._connection.execute(
+            # Not `yield from`, which would close the cursor of a generator that nobody reads to its end: by then the
+            # connection may be closed, and that is an error.
+            for recipient_key, text in self._connection.execute(  # noqa: UP028
                 f"SELECT recipient_key, text FROM message WHERE {_POSSIBLY_SENT} AND recipient_key > ''"  # noqa: S608
-            )
+            ):
+                yield recipient_key, text
 
     def count_queued(
         self, sent: Iterable[tuple[str, str]], again: Selection | None = None, numbers: Sequence[int] | None = None

@@ -46,6 +46,16 @@ FROM message GROUP BY state, reason, http_status, error_code, words, warnings
 ORDER BY messages DESC, first_row LIMIT ?
 """
 
+LATEST = 253_370_764_800.0
+"""The year 9999: no moment of a ledger is later, and no calendar knows much later ones."""
+
+
+def _period(run: int, began_at: float, ended_at: float, attempts: int) -> Period:
+    """Raises ValueError, or TypeError, if these are no moments, one after the other."""
+    if not 0.0 <= began_at <= ended_at <= LATEST:
+        raise ValueError(f"no run has attempts from {began_at} to {ended_at}")
+    return Period(run, began_at, ended_at, attempts)
+
 
 class Statistics:
     """What a ledger's attempts and messages add up to. Its methods raise LedgerError if it cannot be read."""
@@ -58,7 +68,7 @@ class Statistics:
     def periods(self) -> list[Period]:
         """Each run that made an attempt, the first one first."""
         with database.reading(self._path):
-            return [Period(*row) for row in self._connection.execute(_PERIODS)]
+            return [_period(*row) for row in self._connection.execute(_PERIODS)]
 
     def attempt_histogram(self, run: int, since: float, seconds: float) -> AttemptHistogram:
         """What happened in each slot of so many `seconds` from `since` (a POSIX time)."""
@@ -67,6 +77,8 @@ class Statistics:
             rows = self._connection.execute(_ENDED, (since, seconds, run)).fetchall()
             ended: dict[tuple[int, str], int] = {}
             for slot, evidence, count in rows:
+                if slot < 0:
+                    raise ValueError("an attempt ended before the first one began")
                 if evidence not in EVIDENCE and evidence != State.SENDING:
                     raise ValueError(f"no attempt proves {evidence!r}")
                 proved = "crashed" if evidence == "sending" and not self._is_living else evidence
@@ -77,7 +89,7 @@ class Statistics:
     def answer_times(self) -> list[tuple[int, int]]:
         """(milliseconds, how many attempts were answered in that time), the quickest first."""
         with database.reading(self._path):
-            return self._connection.execute(_ANSWER_TIMES).fetchall()
+            return [(int(milliseconds), count) for milliseconds, count in self._connection.execute(_ANSWER_TIMES)]
 
     def outcomes(self) -> list[OutcomeGroup]:
         """The messages by outcome and words, the largest group first, at most GROUPS of them."""
