@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,10 @@ def operator() -> tuple[str, str]:
     import socket  # noqa: PLC0415 - who only looks does not wait for it
 
     return _user(), socket.gethostname()
+
+
+def state_folder() -> Path:
+    """Where this user's state is kept between runs; the path begins with `~` where no home is known."""
+    from platformdirs import user_state_path  # noqa: PLC0415 - who only looks does not wait for it
+
+    return user_state_path("bulksms", appauthor=False)

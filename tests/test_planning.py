@@ -7,7 +7,6 @@ import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -156,20 +155,6 @@ def test_the_counts_as_plain_values_agree_with_each_other(tmp_path: Path) -> Non
     assert (shown["rows"], shown["to_send"], shown["bad_rows"]) == (4, 4, 0)
     assert shown["identifiers"] == {"DN": 4}
     assert json.loads(json.dumps(shown)) == shown
-
-
-@pytest.mark.parametrize(
-    ("rows", "workers", "rate", "best", "worst"),
-    [(100, 10, None, 5.0, 20.0), (100, 1, None, 50.0, 200.0), (100, 100, 1.0, 99.5, 101.0), (0, 16, 5.0, 0.0, 0.0)],
-)
-def test_the_estimate_is_calls_of_half_a_second_to_two(
-    rows: int, workers: int, rate: float | None, best: float, worst: float
-) -> None:
-    assert Preview("people.csv", rows=rows).seconds(workers, rate) == (best, worst)
-
-
-def test_one_call_is_never_faster_than_itself() -> None:
-    assert Preview("people.csv", rows=1).seconds(16) == (0.5, 2.0)
 
 
 people = st.lists(

@@ -1,11 +1,9 @@
-"""Plan: the whole input is read, rendered and checked into a draft before anything can be sent; how long that takes.
+"""Plan: the whole input is read, rendered and checked into a draft before anything can be sent.
 
 Invariants: a dry run, a plan and a send share this code, so what was previewed is what is sent. Rows pass through in
-batches; only counts and a few examples stay in memory. An estimate is never more precise than what is known: until
-answers have arrived, a call takes 0.5 to 2 s.
+batches; only counts and a few examples stay in memory.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,59 +15,7 @@ import msgspec
 from bulksms.input import BadRow, Finding, Row
 from bulksms.ledger import Draft, DraftRow, QueuedRow
 from bulksms.model.message import Reason, State
-
-CALL_SECONDS = (0.5, 2.0)
-"""How long one call takes, at best and at worst: Adaxes answers after its rules and the gateway."""
-FIRST_ANSWERS = 50
-"""That many answers show how fast the server is."""
-
-
-def sent_within(seconds: float, messages: int, workers: int, rate: float | None) -> tuple[int, int]:
-    """How many of the messages are sent within so many seconds: at worst and at best."""
-    ceiling = math.inf if rate is None else seconds * rate
-    worst, best = (min(messages, ceiling, seconds * workers / call) for call in reversed(CALL_SECONDS))
-    return int(worst), int(best)
-
-
-def before_run(seconds: float, messages: int, workers: int, rate: float | None) -> str:
-    """What the deadline needs: the rate, how many messages will be sent in time, and how many workers would do."""
-    worst, best = sent_within(seconds, messages, workers, rate)
-    in_time = f"{worst:,}" if worst == best else f"{worst:,} to {best:,}"
-    needed = messages / seconds if seconds else math.inf
-    words = (
-        f"needs {needed:,.1f} a second; at 0.5 to 2 s a call {workers} workers send {in_time} of {messages:,} in time"
-    )
-    if worst >= messages:
-        return words
-    if rate is not None and rate < needed:
-        return f"{words}; --rate {rate:g} is too low for it"
-    return f"{words}; --workers {math.ceil(messages * CALL_SECONDS[1] / seconds) if seconds else messages} would fit"
-
-
-def during_run(done: int, elapsed: float, left: int, seconds: float, workers: int) -> str | None:
-    """What the first answers show about the deadline in so many seconds; None if all will be sent in time."""
-    speed = done / elapsed
-    in_time = int(speed * seconds)
-    if in_time >= left:
-        return None
-    fits = math.ceil(workers * left / max(1, in_time))
-    return (
-        f"WARNING: at the speed of the first {done:,} answers ({speed:,.1f} a second) {left - in_time:,} of {left:,} "
-        f"will not be sent before the deadline; about --workers {fits:,} would fit, if the server takes it."
-    )
-
-
-def estimate_seconds(messages: int, workers: int, rate: float | None = None) -> tuple[float, float]:
-    """How long the messages take, at best and at worst, in seconds, with `workers` at once and `rate` begun a second.
-
-    One call takes `CALL_SECONDS`; a run that adapts its concurrency takes a little longer.
-    """
-    if not messages:
-        return 0.0, 0.0
-    waits = 0.0 if rate is None else (messages - 1) / rate
-    best, worst = (max(messages * call / max(1, workers), waits + call) for call in CALL_SECONDS)
-    return best, worst
-
+from bulksms.planning.estimate import estimate_seconds
 
 ROWS_AT_ONCE = 2_000
 """Rows in a batch: enough that its overhead does not matter, too few to matter in memory."""
@@ -162,7 +108,7 @@ class Preview:
         return sum(segments * count for (_, segments), count in self.sizes.items())
 
     def seconds(self, workers: int, rate: float | None = None) -> tuple[float, float]:
-        """How long sending would take, at best and at worst, in seconds."""
+        """How long sending would take, at best and at worst, in seconds, if a call takes 0.5 to 2 s."""
         return estimate_seconds(self.to_send, workers, rate)
 
     @property

@@ -123,6 +123,13 @@ class Preview(Printed, kw_only=True, frozen=True):
     workers: Annotated[int | str, Meta(description="requests at once; `auto` finds out")]
     rate: Annotated[float | None, Meta(description="messages a second; null is no limit")]
     seconds: Annotated[list[float], Meta(description="how long sending takes, at best and at worst")]
+    learnt_from: Annotated[
+        int,
+        Meta(
+            description="runs of this user to this server whose speed `seconds` is from; 0 is not known yet: then a "
+            "call is supposed to take 0.5 to 2 s"
+        ),
+    ]
 
 
 class CheckStep(Struct, kw_only=True, frozen=True):

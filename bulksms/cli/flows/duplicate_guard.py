@@ -21,16 +21,14 @@ from bulksms.planning.follow_up import Overlaps, Queued, find_overlaps, ledgers_
 from bulksms.planning.plan import count_of
 from bulksms.planning.start_registry import StartRecord, StartRegistry
 from bulksms.report.text import local_minute
-from bulksms.system import operator
+from bulksms.system import operator, state_folder
 
 Answer = TypeVar("Answer")
 
 
 def own_record() -> Path:
     """Where this user's record of what was started lies on this machine."""
-    from platformdirs import user_state_path  # noqa: PLC0415 - needed for sending only
-
-    return user_state_path("bulksms", appauthor=False) / "started"
+    return state_folder() / "started"
 
 
 def start_record_of(ledger: LedgerName, fingerprint: str, identity: str | None, url: str, messages: int) -> StartRecord:

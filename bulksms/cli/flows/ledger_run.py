@@ -29,7 +29,7 @@ from bulksms.cli.flows.run import RunRequest, run_ledger, run_loop
 from bulksms.cli.options.endpoint import base_url, resolve
 from bulksms.cli.options.groups import EndpointOptions, OutputOptions, RunOptions, SendingOptions
 from bulksms.cli.ui.console import command_line, info, on_terminal, print_json, quoted, say
-from bulksms.cli.ui.preview import sending, show_left
+from bulksms.cli.ui.preview import sending, show_left, speeds
 from bulksms.cli.ui.process import end_on_signals, silent_keyboard
 from bulksms.cli.ui.prompts import confirm, confirm_after_canary, confirm_after_test, require_limits
 from bulksms.cli.ui.result import (
@@ -321,7 +321,7 @@ def run_and_finish(
             ledger_at(request.ledger).remove()
         raise
     _announce_start(request)
-    result = run_loop(run_ledger(request))
+    result = _run(request)
     while result.summary.stopped == StopReason.OUTSIDE_HOURS and options.run.next_day:
         result = _go_on_next_day(result, request, options)
     return finish(result, options.output)
@@ -345,7 +345,15 @@ def _go_on_next_day(result: RunResult, request: RunRequest, options: SendingOpti
             wait_until(start, request.ledger)
     except KeyboardInterrupt:
         return replace(result, exit_code=ExitCode.INTERRUPTED)
-    return run_loop(run_ledger(replace(request, again=None)))
+    return _run(replace(request, again=None))
+
+
+def _run(request: RunRequest) -> RunResult:
+    """Run once, and keep for later previews how fast that was."""
+    result = run_loop(run_ledger(request))
+    if result.speed is not None:
+        speeds().add(request.endpoint.base_url, result.speed)
+    return result
 
 
 def finish(result: RunResult, output: OutputOptions) -> int:

@@ -198,7 +198,8 @@ async def run_ledger(request: RunRequest) -> RunResult:
             if run is None:
                 raise
             return await asyncio.to_thread(_troubled, run, trouble)
-        return _result(run, stopping)
+        speed = living.meter.speed(request.settings.workers, request.settings.rate)
+        return replace(_result(run, stopping), speed=speed)
 
 
 def _in_flight(run: OpenRun) -> int:

@@ -18,20 +18,26 @@ from bulksms.ledger import LedgerReader, MessageRecord, Selection
 from bulksms.model.message import State
 from bulksms.model.recipient import EXPORT_GUIDS
 from bulksms.model.run_settings import RunSettings
-from bulksms.planning import plan
+from bulksms.planning.estimate import (
+    CALL_SECONDS,
+    LearntSpeed,
+    SpeedStore,
+    before_run,
+    estimate_seconds,
+    learnt_from,
+)
 from bulksms.planning.follow_up import NO_OVERLAPS, Overlap, Overlaps
 from bulksms.planning.plan import (
-    CALL_SECONDS,
     FIRST_EXAMPLES,
     SHOWN,
     Example,
     Preview,
     count_of,
-    estimate_seconds,
     left_out,
 )
 from bulksms.report import shapes
 from bulksms.report.text import cut, duration, local_minute, printable, wrapped
+from bulksms.system import state_folder
 
 Say = Callable[[str], None]
 
@@ -152,6 +158,7 @@ def print_preview_json(
     preview: Preview, url: str | None, overlaps: Overlaps = NO_OVERLAPS, *, workers: int, rate: float | None
 ) -> None:
     """The same for machines: one object on stdout."""
+    learnt = learnt_speed(url, workers, rate)
     print_json(
         shapes.Preview(
             input=preview.input,
@@ -189,7 +196,8 @@ def print_preview_json(
             ],
             workers=workers,
             rate=rate,
-            seconds=[round(number, 1) for number in preview.seconds(workers, rate)],
+            seconds=[round(number, 1) for number in estimate_seconds(preview.to_send, workers, rate, learnt)],
+            learnt_from=0 if learnt is None else learnt.runs,
         )
     )
 
@@ -243,18 +251,32 @@ def sending(messages: int, settings: RunSettings, url: str | None) -> Iterator[t
     rate, workers = settings.rate, settings.workers
     pace = "" if rate is None else f", {rate:g} a second at most"
     yield "sending", f"to {url or 'no URL yet'}, {_at_once(settings)}{pace}"
-    low, high = estimate_seconds(messages, workers, rate)
+    learnt = learnt_speed(url, workers, rate)
+    low, high = estimate_seconds(messages, workers, rate, learnt)
     best, worst = (f"{seconds:g}" for seconds in CALL_SECONDS)
     lasts = duration(low) if duration(low) == duration(high) else f"{duration(low)} to {duration(high)}"
-    yield "duration", f"{lasts}, at {best} to {worst} s a call"
+    if learnt is None:
+        yield "duration", f"not known yet; {lasts} if a call takes {best} to {worst} s"
+    else:
+        yield "duration", f"{lasts}, at {learnt}"
     if settings.hours is not None:
         yield "hours", f"{settings.hours}, local time ({time.tzname[time.localtime().tm_isdst > 0]})"
     now = time.time()
     if (left := settings.deadline.begun(now).remaining(now)) is not None:
         yield (
             "deadline",
-            f"{local_minute(now + left)}, in {duration(left)}: {plan.before_run(left, messages, workers, rate)}",
+            f"{local_minute(now + left)}, in {duration(left)}: {before_run(left, messages, workers, rate, learnt)}",
         )
+
+
+def speeds() -> SpeedStore:
+    """What this user's runs on this machine have shown of each server's speed."""
+    return SpeedStore(state_folder() / "speeds")
+
+
+def learnt_speed(url: str | None, workers: int, rate: float | None) -> LearntSpeed | None:
+    """What earlier runs to this server show about one with these limits; None if that is not known yet."""
+    return None if url is None else learnt_from(speeds().runs(url), workers, rate)
 
 
 def _at_once(settings: RunSettings) -> str:

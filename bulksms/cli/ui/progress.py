@@ -19,7 +19,7 @@ from bulksms.engine.worker import RunCounters
 from bulksms.ledger import Counts, LedgerName, RunStatus, ledger_at
 from bulksms.model.message import State
 from bulksms.model.run_settings import RunSettings
-from bulksms.planning import plan
+from bulksms.planning.estimate import FIRST_ANSWERS, SpeedMeter, during_run
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
@@ -47,6 +47,7 @@ class RunMonitor:
         self.run = run
         self._counts = counts.counts
         self._speed = Speed()
+        self.meter = SpeedMeter(counts.counts[State.QUEUED])
 
     def look(self, *, ended: bool = False) -> StatusView:
         """The current view."""
@@ -85,6 +86,7 @@ async def _tell(living: RunMonitor, on_status: Callable[[RunStatus], None]) -> N
     while True:
         pace = living.look().pace
         if pace is not None:
+            living.meter.add(pace, is_asking=living.run.is_asking)
             on_status(pace)
             await asyncio.to_thread(ledger_at(living.ledger).write_status, pace)
         await asyncio.sleep(TELL_EVERY)
@@ -93,7 +95,7 @@ async def _tell(living: RunMonitor, on_status: Callable[[RunStatus], None]) -> N
 async def _correct_forecast(run: LiveRun, total: int, settings: RunSettings) -> None:
     """Hold the deadline against what the first answers show; those before a question say nothing of the speed."""
     since, before = 0.0, 0
-    while run.counters.done - before < plan.FIRST_ANSWERS:
+    while run.counters.done - before < FIRST_ANSWERS:
         await asyncio.sleep(REDRAW_EVERY)
         if run.is_asking:
             since, before = run.status().elapsed, run.counters.done
@@ -102,7 +104,7 @@ async def _correct_forecast(run: LiveRun, total: int, settings: RunSettings) -> 
         return
     seconds = max(0.0, status.deadline - time.time())
     answers, elapsed, left = done - before, status.elapsed - since, total - done
-    if (words := plan.during_run(answers, elapsed, left, seconds, settings.workers)) is not None:
+    if (words := during_run(answers, elapsed, left, seconds, settings.workers)) is not None:
         say(words)
 
 

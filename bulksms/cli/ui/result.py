@@ -15,6 +15,7 @@ from bulksms.cli.ui.console import STYLES, command_line, fitted, info, print_jso
 from bulksms.cli.ui.process import failure_of
 from bulksms.ledger import LedgerName
 from bulksms.model.message import State
+from bulksms.planning.estimate import RunSpeed
 from bulksms.report.summary import MEANINGS, ExitCode, Step, Summary, next_steps
 
 
@@ -28,6 +29,8 @@ class RunResult:
     hint: str | None = None
     rehearsal: str | None = None
     """What the comparison of a rehearsal says."""
+    speed: RunSpeed | None = None
+    """How fast the run was, if enough answers have shown it."""
 
 
 def print_result(summary: Summary) -> None:
