@@ -36,6 +36,19 @@ class Printed(Struct, kw_only=True, frozen=True):
     format: Annotated[Literal["1.0"], Meta(description="of this object: it grows with its members")] = FORMAT
 
 
+class Machine(Struct, kw_only=True, frozen=True):
+    """A process that works on a ledger in a database, beside others, or was lost."""
+
+    run: Annotated[int, Meta(description="its number on the ledger")]
+    host: str
+    process: int
+    started_at: Moment
+    silent_seconds: Annotated[float, Meta(description="since the database heard of it last")]
+    is_lost: Annotated[bool, Meta(description="taken for dead; what it had in flight is unknown, or sent again")]
+    in_flight: Annotated[int, Meta(description="messages that it has under way")]
+    messages_per_second: Annotated[float | None, Meta(description="settled of late; null if that is not known")]
+
+
 class Result(Printed, kw_only=True, frozen=True):
     """The state of a ledger: what `send`, `resume`, `retry`, `resolve`, `cancel` and `status` print."""
 
@@ -50,12 +63,17 @@ class Result(Printed, kw_only=True, frozen=True):
     stopped: Annotated[StopReason | None, Meta(description="why the last run stopped before its end")]
     elapsed_seconds: Annotated[float | None, Meta(description="of the last run")]
     messages_per_second: Annotated[float | None, Meta(description="settled by the last run")]
+    machines: Annotated[
+        list[Machine], Meta(description="that work on it now, or were lost; none for a ledger in a file")
+    ]
 
 
 class Watched(Result, kw_only=True, frozen=True):
     """A line each second of `status --watch`, until the run has ended."""
 
-    pace: Annotated[RunStatus | None, Meta(description="how fast the run is, and why; null if none is alive")]
+    pace: Annotated[
+        RunStatus | None, Meta(description="how fast the run is, all machines together, and why; null if none is alive")
+    ]
 
 
 class Finding(Struct, kw_only=True, frozen=True):

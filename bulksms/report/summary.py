@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from bulksms.errors import BulksmsError, InputError, LedgerError, PlanError, ServerError, UsageError
-from bulksms.ledger import LedgerName, LedgerReader, file_beside, open_ledger
+from bulksms.ledger import LedgerName, LedgerReader, MachineRecord, file_beside, open_ledger
 from bulksms.model.message import Reason, State
 from bulksms.model.run_settings import StopReason
 from bulksms.report import shapes
@@ -83,6 +83,7 @@ class Summary:
     """Whether the last run sent to the simulator only."""
     reasons: tuple[tuple[State, str | None, int], ...] = ()
     """After a run: its messages by state and reason, as `LedgerReader.reasons` counts them."""
+    machines: tuple[MachineRecord, ...] = ()
 
     @property
     def total(self) -> int:
@@ -131,7 +132,22 @@ class Summary:
             stopped=None if self.stopped is None else StopReason(self.stopped),
             elapsed_seconds=None if self.elapsed_seconds is None else round(self.elapsed_seconds, 3),
             messages_per_second=self.messages_per_second,
+            machines=[_machine(each) for each in self.machines],
         )
+
+
+def _machine(found: MachineRecord) -> shapes.Machine:
+    speed = None if found.is_lost or found.status is None else found.status.recent
+    return shapes.Machine(
+        run=found.run,
+        host=found.host,
+        process=found.process,
+        started_at=found.started_at,
+        silent_seconds=round(found.silent_for, 1),
+        is_lost=found.is_lost,
+        in_flight=found.sending,
+        messages_per_second=None if speed is None else round(speed, 2),
+    )
 
 
 def summarise(reader: LedgerReader, run: int | None = None) -> Summary:
@@ -152,6 +168,7 @@ def summarise(reader: LedgerReader, run: int | None = None) -> Summary:
         settled=last.settled if last else None,
         is_living=counts.is_living,
         is_rehearsal=bool(last and last.settings.get("sandbox")),
+        machines=tuple(reader.machines()),
     )
 
 

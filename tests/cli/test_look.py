@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksms.cli.ui.status_view import HELD, RECENT, WARNING, Speed, StatusView, line, lines
-from bulksms.ledger import RunStatus
+from bulksms.cli.ui.status_view import (
+    HELD,
+    RECENT,
+    WARNING,
+    Speed,
+    StatusView,
+    line,
+    lines,
+    machine_lines,
+    of_all_machines,
+)
+from bulksms.ledger import MachineRecord, RunStatus
 from bulksms.model.message import State
+from bulksms.report.text import local_minute
 
 AT = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
 """The moment of every look here."""
@@ -56,6 +67,42 @@ def test_a_look_at_eighty_columns() -> None:
         "  41 x 503 The service is not available.",
         "  3 x 404 The object was not found.",
     ]
+
+
+def machine(run: int, *, is_lost: bool = False, **pace: Any) -> MachineRecord:
+    """One of several on server-1, heard of two seconds ago."""
+    status = RunStatus(**{**KNOWN, "run": run, **pace}) if pace else None
+    return MachineRecord(run, "server-1", 4711, "2026-11-22T13:59:00Z", 2.04, is_lost, 3, status)
+
+
+def test_each_machine_has_a_line_and_the_lost_ones_come_last() -> None:
+    machines = (machine(1, is_lost=True), machine(2, recent=10.0), machine(3))
+    since = f"since {local_minute('2026-11-22T13:59:00Z')}, process 4711."
+    assert list(machine_lines(machines)) == [
+        f"Run 2 on server-1: 3 in flight, 10.0 a second, heard of 2 s ago; {since}",
+        f"Run 3 on server-1: 3 in flight, heard of 2 s ago; {since}",
+        f"Run 1 on server-1: lost, 2 s ago; what it had under way is unknown; {since}",
+    ]
+    *_, last = words(StatusView(look().counts, AT, None, machines=machines))
+    assert last == "Run 1 on server-1: lost, 2 s ago; what it had under way is unknown; since 20..."
+
+
+def test_of_very_many_machines_some_are_shown() -> None:
+    *shown, more = machine_lines([*(machine(run, is_lost=True) for run in (1, 2)), *map(machine, range(3, 21))])
+    assert [line.split()[1] for line in shown] == [str(run) for run in range(3, 15)]
+    assert more == "And 8 more, 2 of them lost."
+
+
+def test_the_pace_is_that_of_all_machines_together() -> None:
+    quick = machine(1, recent=10.0, done=400, errors=(("503 Away.", 2),))
+    held = machine(2, recent=None, done=100, paused_for=12.0, errors=(("503 Away.", 3), ("404 Nobody.", 4)))
+    lost = machine(3, is_lost=True, done=1000)
+    found = of_all_machines((quick, held, lost, machine(4)))
+    assert found is not None
+    assert (found.run, found.overall, found.recent, found.done) == (2, 16.0, 10.0, 500)
+    assert (found.concurrency, found.ceiling, found.in_flight, found.paused_for) == (24, 32, 6, 12.0)
+    assert found.errors == (("503 Away.", 5), ("404 Nobody.", 4))
+    assert of_all_machines((lost, machine(4))) is None
 
 
 def test_the_display_in_the_readme_is_the_one_that_is_shown() -> None:

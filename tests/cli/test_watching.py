@@ -82,6 +82,7 @@ def test_for_machines_it_is_an_object_a_line(
     members = list(cli("status", LEDGER, "--json").json)
     assert list(first) == list(last) == [*members, "pace"]
     assert first["total"] == PEOPLE
+    assert first["machines"] == []
     assert first["pace"]["concurrency"] == first["pace"]["ceiling"] == 4
     assert first["pace"]["adapts"] is False
     assert last["counts"]["accepted"] == PEOPLE

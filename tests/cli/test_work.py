@@ -46,11 +46,15 @@ def test_machines_share_a_run_and_each_one_tells_how_the_whole_ended(
     server = cli.server(latency=0.3)
     first = start("send", people, "--yes", "--workers", str(WORKERS))
     wait_until(lambda: server.journal.total > 0)
+    watching = start("status", people, "--watch")
     others = [start("work", people, "--workers", str(WORKERS)) for _ in range(2)]
     for machine in (first, *others):
         _, talk = machine.communicate(timeout=120)
         assert machine.returncode == 0, talk
     assert server.journal.total == PEOPLE
+    shown, _ = watching.communicate(timeout=120)
+    assert re.search(r"^\d+ of 90 .*\nRun 1 on .*: \d+ in flight", shown, re.MULTILINE), shown
+    assert " in flight" not in shown.partition("90 = 90 accepted\n")[2], "who has left is not listed"
     assert cli("verify", people).code == 0
     runs = cli("report", people, "--runs", "--json").json["runs"]
     assert [run["run"] for run in runs] == [1, 2, 3]
@@ -108,7 +112,10 @@ def test_all_machines_pause_until_one_resumes(people: str, cli: "CliHarness", st
     first = start("send", people, "--yes", "--workers", str(WORKERS))
     wait_until(lambda: server.journal.total > 0)
     shown = cli("status", people).out
-    assert re.search(r"^Run 1 on .*, process \d+, since .*: \d+ in flight", shown, re.MULTILINE), shown
+    assert re.search(r"^Run 1 on .*: \d+ in flight.*; since .*, process \d+\.$", shown, re.MULTILINE), shown
+    (machine,) = cli("status", people, "--json").json["machines"]
+    assert (machine["run"], machine["process"], machine["is_lost"]) == (1, first.pid, False)
+    assert 0 < machine["in_flight"] <= WORKERS
     paused = cli("pause", people)
     assert paused.code == 0
     assert f"resume '{people}'" in paused.err

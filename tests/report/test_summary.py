@@ -15,7 +15,7 @@ from bulksms.model.run_settings import StopReason
 from bulksms.report.summary import MEANINGS, ExitCode, Summary, summarise
 
 MEMBERS = """ledger, run, input, url, fingerprint, total, counts, possible_duplicate, stopped, elapsed_seconds,
-messages_per_second"""
+messages_per_second, machines"""
 
 
 def summary(counts: dict[State, int] | None = None, **values: Any) -> Summary:

@@ -17,12 +17,11 @@ from bulksms.cli.ui.console import fitted, print_json, say
 from bulksms.cli.ui.live_display import LiveDisplay, can_draw
 from bulksms.cli.ui.process import silent_keyboard
 from bulksms.cli.ui.result import print_status, say_next
-from bulksms.cli.ui.status_view import StatusView, line, lines
-from bulksms.ledger import LedgerName, MachineRecord, RunStatus, ledger_at, open_ledger
+from bulksms.cli.ui.status_view import StatusView, line, lines, machine_lines, of_all_machines
+from bulksms.ledger import LedgerName, RunStatus, ledger_at, open_ledger
 from bulksms.report.history import FINISHED, decision_lines, describe_runs
 from bulksms.report.shapes import Watched
 from bulksms.report.summary import Summary, next_steps, summarise
-from bulksms.report.text import local_minute
 
 LOOK_EVERY = 1.0
 """Seconds between two looks: the run tells of its pace as often."""
@@ -51,7 +50,7 @@ def _looks(ledger: LedgerName, every: float) -> Iterator[tuple[Summary, RunStatu
     while True:
         with open_ledger(ledger) as reader:
             summary = summarise(reader)
-        yield summary, ledger_at(ledger).read_status(summary.run) if summary.is_living else None
+        yield summary, _pace(summary) if summary.is_living else None
         if not summary.is_living:
             return
         time.sleep(every)
@@ -66,7 +65,8 @@ def _drawn(ledger: LedgerName) -> None:
 def _as_lines(ledger: LedgerName) -> None:
     for summary, pace in _looks(ledger, LINE_EVERY):
         if summary.is_living:
-            click.echo(line(_look(summary, pace)))
+            for words in (line(_look(summary, pace)), *machine_lines(summary.machines)):
+                click.echo(words)
             sys.stdout.flush()
 
 
@@ -78,21 +78,20 @@ def _as_json(ledger: LedgerName) -> None:
 
 
 def _look(summary: Summary, pace: RunStatus | None) -> StatusView:
-    return StatusView(summary.counts, datetime.now().astimezone(), pace, ended=not summary.is_living)
+    at, ended = datetime.now().astimezone(), not summary.is_living
+    return StatusView(summary.counts, at, pace, ended, summary.machines)
+
+
+def _pace(summary: Summary) -> RunStatus | None:
+    """What the run on it wrote down last, or all machines together."""
+    if summary.machines:
+        return of_all_machines(summary.machines)
+    return ledger_at(summary.ledger).read_status(summary.run)
 
 
 def view_of(summary: Summary) -> StatusView:
     """The state of a ledger now, with what the run on it wrote down last."""
-    return _look(summary, ledger_at(summary.ledger).read_status(summary.run))
-
-
-def _of(machine: MachineRecord) -> str:
-    """One of several machines in a line: who, since when, how it is, and how fast."""
-    who = f"Run {machine.run} on {machine.host}, process {machine.process}, since {local_minute(machine.started_at)}"
-    if machine.is_lost:
-        return f"{who}: lost, {machine.silent_for:.0f} s ago; what it had under way is unknown."
-    speed = "" if machine.status is None or not machine.status.recent else f", {machine.status.recent:.1f} a second"
-    return f"{who}: {machine.sending:,} in flight{speed}, last heard of {machine.silent_for:.0f} s ago."
+    return _look(summary, _pace(summary))
 
 
 def run_status(options: StatusOptions) -> None:
@@ -102,7 +101,7 @@ def run_status(options: StatusOptions) -> None:
         return
     with open_ledger(ledger) as reader:
         summary, runs, plan = summarise(reader), describe_runs(reader), reader.plan()
-        decisions, machines = reader.operator_actions(), reader.machines()
+        decisions = reader.operator_actions()
         is_rehearsal = any(run.is_rehearsal for run in runs)
         steps = next_steps(summary, reader.reasons(), is_rehearsal=is_rehearsal)
     print_status(summary, as_json=as_json)
@@ -110,8 +109,8 @@ def run_status(options: StatusOptions) -> None:
         return
     if summary.is_living and (view := view_of(summary)).pace is not None:
         click.echo(fitted(f"{line(view)}.", sys.stdout))
-    for machine in machines:
-        click.echo(fitted(_of(machine), sys.stdout))
+    for words in machine_lines(summary.machines):
+        click.echo(fitted(words, sys.stdout))
     if runs and not summary.is_living and runs[-1].ending != FINISHED:
         click.echo(fitted(f"End of run {summary.run}: {runs[-1].ending}.", sys.stdout))
     # Who stopped the last run is in the line above.

@@ -4,17 +4,17 @@ Invariants: pure, facts in and lines out. No line is wider than asked; every fac
 say; a console without the characters of a bar gets plain ones.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf, sqrt
 from typing import NamedTuple
 
 from bulksms.cli.ui.console import STYLES
-from bulksms.ledger import RunStatus
+from bulksms.ledger import MachineRecord, RunStatus
 from bulksms.model.message import UNFINISHED, State
-from bulksms.report.text import cut, duration, printable
+from bulksms.report.text import cut, duration, local_minute, printable
 
 Span = tuple[str, str]
 """Words, and the style that they are shown in where there are colours."""
@@ -34,6 +34,8 @@ WARNING = "bold red"
 HELD = "yellow"
 QUIET = "dim"
 LONGEST_BAR = 40
+MOST_MACHINES = 12
+"""So many are shown, one a line; those that were lost come last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class StatusView:
     pace: RunStatus | None = None
     ended: bool = False
     """Nothing more happens, and the result will tell the counts: the last look at a run."""
+    machines: tuple[MachineRecord, ...] = ()
 
     @property
     def meant(self) -> int:
@@ -128,6 +131,8 @@ def lines(look: StatusView, width: int, *, plain: bool = False) -> list[list[Spa
             # The line of the brakes is there without any, so that nothing jumps up and down as they come and go.
             shown += _packed(_brakes(look.pace, look.at), width, "; ")
         shown += _errors(look.pace, width)
+    if not look.ended:
+        shown += [[(cut(words, width, "..."), "")] for words in machine_lines(look.machines)]
     return shown
 
 
@@ -142,6 +147,52 @@ def line(look: StatusView) -> str:
     if pace is not None and pace.errors:
         parts.append(f"last errors: {', '.join(_error(kind) for kind in pace.errors)}")
     return "; ".join(parts)
+
+
+def machine_lines(machines: Sequence[MachineRecord]) -> Iterator[str]:
+    """Each of several machines in a line: who, how it is, how fast, and since when."""
+    living_first = sorted(machines, key=lambda each: each.is_lost)
+    yield from map(_machine, living_first[:MOST_MACHINES])
+    if more := living_first[MOST_MACHINES:]:
+        lost = sum(each.is_lost for each in more)
+        yield f"And {len(more):,} more, {lost:,} of them lost."
+
+
+def _machine(found: MachineRecord) -> str:
+    since = f"since {local_minute(found.started_at)}, process {found.process}"
+    ago = duration(round(found.silent_for))
+    if found.is_lost:
+        return f"Run {found.run} on {found.host}: lost, {ago} ago; what it had under way is unknown; {since}."
+    speed = "" if found.status is None or found.status.recent is None else f", {found.status.recent:.1f} a second"
+    return f"Run {found.run} on {found.host}: {found.sending:,} in flight{speed}, heard of {ago} ago; {since}."
+
+
+def of_all_machines(machines: Iterable[MachineRecord]) -> RunStatus | None:
+    """The pace of all machines together: their sums, and the brakes of the one that is held most."""
+    found = [each.status for each in machines if each.status is not None and not each.is_lost]
+    if not found:
+        return None
+    errors = Counter[str]()
+    for each in found:
+        errors.update(dict(each.errors))
+    slowest = max(found, key=lambda each: (each.unavailable_for or 0.0, each.paused_for or 0.0, each.probing))
+    return replace(
+        slowest,
+        run=max(each.run for each in found),
+        elapsed=max(each.elapsed for each in found),
+        overall=_sum(each.overall for each in found),
+        recent=_sum(each.recent for each in found),
+        concurrency=sum(each.concurrency for each in found),
+        ceiling=sum(each.ceiling for each in found),
+        in_flight=sum(each.in_flight for each in found),
+        errors=tuple(errors.most_common(max(len(each.errors) for each in found))),
+        done=sum(each.done for each in found),
+    )
+
+
+def _sum(speeds: Iterable[float | None]) -> float | None:
+    known = [speed for speed in speeds if speed is not None]
+    return sum(known) if known else None
 
 
 def _percent(look: StatusView) -> int:
