@@ -23,7 +23,7 @@ import looptime
 
 from benchmarks.model_server import EVEN, FIXED, SLIDING, AwayError, Model, ModelServer
 from bulksms.engine.pool import WorkerPool
-from bulksms.ledger import SharedHold
+from bulksms.ledger import SettledElsewhere, SharedHold
 from bulksms.model.attempt import Attempt, Failure, OperationResult, ResultType
 from bulksms.model.message import Message, State
 from bulksms.model.run_settings import RunSettings
@@ -44,7 +44,7 @@ class MemoryLedger:
 
     run = 1
     still_mine = None
-    failed_elsewhere = 0
+    settled_elsewhere = SettledElsewhere()
     least_ahead = 256
     now = staticmethod(time.time)
 

@@ -281,7 +281,7 @@ class Worker:
         if not attempt.headers_sent and exchange.was_withheld:
             self._give_back(permit)
             return replace(self._recorder.record_interrupted(message, attempt), retry_in=0.0)
-        self._policy.failures.failures_elsewhere = self._ledger.failed_elsewhere
+        self._policy.note_elsewhere(self._ledger.settled_elsewhere)
         decision = self._policy.judge(
             message,
             attempt,

@@ -44,6 +44,7 @@ from bulksms.ledger.records import (
     RunRecord,
     RunStart,
     RunStatus,
+    SettledElsewhere,
     SharedHold,
     Transition,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "RunStart",
     "RunStatus",
     "Selection",
+    "SettledElsewhere",
     "SharedHold",
     "Statistics",
     "Transition",

@@ -38,6 +38,7 @@ from bulksms.ledger.records import (
     RunRecord,
     RunStart,
     RunStatus,
+    SettledElsewhere,
     SharedHold,
 )
 from bulksms.ledger.selection import EVERYTHING, Selection
@@ -286,8 +287,8 @@ class LedgerWriter(Protocol):
         """How many attempts of all runs are on disk."""
 
     @property
-    def failed_elsewhere(self) -> int:
-        """How many messages have failed on the other machines that work on the run now."""
+    def settled_elsewhere(self) -> SettledElsewhere:
+        """What the other machines that work on the run have settled, as of the last commit."""
 
     @property
     def least_ahead(self) -> int:

@@ -322,6 +322,14 @@ class ControlCommand(StrEnum):
     """Begin nothing until the run is started again; several machines on one run only."""
 
 
+class SettledElsewhere(NamedTuple):
+    """How many messages the other machines of a run have settled, by how they ended. The numbers only grow."""
+
+    failed: int = 0
+    unknown: int = 0
+    others: int = 0
+
+
 class SharedHold(NamedTuple):
     """What the trouble of one machine with the server means for all.
 

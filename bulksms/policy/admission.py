@@ -212,5 +212,5 @@ class AdmissionController:
                 self.breaker.open(now, self.unknown_pause)
                 events.append(PolicyEvent("all workers held", "several unknown", self.unknown_pause))
             case UnknownReaction.STOP:
-                in_a_row = self.unknown_rate.in_a_row
+                in_a_row = max(self.unknown_rate.in_a_row, self.unknown_rate.in_a_row_anywhere)
                 events.append(PolicyEvent("doubt", "unknown one after another", in_a_row, StopReason.TOO_MANY_UNKNOWN))

@@ -216,14 +216,21 @@ class UnknownRate:
 
     last: deque[bool] = field(default_factory=lambda: deque(maxlen=UNKNOWN_WINDOW))
     in_a_row: int = 0
+    in_a_row_anywhere: int = 0
+    """The same over all machines of the run."""
+
+    def settled_elsewhere(self, unknown: int, others: int) -> None:
+        """Other machines have settled so many more, in an order that nobody knows: a good one breaks the row."""
+        self.in_a_row_anywhere = 0 if others else self.in_a_row_anywhere + unknown
 
     def settled(self, *, unknown: bool) -> UnknownReaction:
         """One more message is settled."""
         self.in_a_row = self.in_a_row + 1 if unknown else 0
+        self.in_a_row_anywhere = self.in_a_row_anywhere + 1 if unknown else 0
         if not unknown:
             self.last.append(False)
             return UnknownReaction.NONE
-        if self.in_a_row >= UNKNOWN_IN_A_ROW:
+        if max(self.in_a_row, self.in_a_row_anywhere) >= UNKNOWN_IN_A_ROW:
             return UnknownReaction.STOP
         self.last.append(True)
         if sum(self.last) < UNKNOWN_LIMIT:

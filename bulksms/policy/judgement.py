@@ -12,6 +12,7 @@ Source for polls: Adaxes REST API, "Running operations".
 import re
 from collections import deque
 from dataclasses import dataclass, field
+from operator import sub
 
 from msgspec.structs import replace
 
@@ -136,6 +137,17 @@ class FailureLimits:
     alike: int = 0
     kind: ErrorKey = ()
     last: deque[bool] = field(default_factory=lambda: deque(maxlen=RATIO_WINDOW))
+    """Whether each of the last settled failed."""
+    last_anywhere: deque[bool] = field(default_factory=lambda: deque(maxlen=RATIO_WINDOW))
+    """The same over all machines of the run."""
+
+    def settled_elsewhere(self, failed: int, others: int) -> None:
+        """Other machines have settled so many more, in an order that nobody knows: failures count as the latest."""
+        settled = failed + others
+        if settled > RATIO_WINDOW:
+            failed = failed * RATIO_WINDOW // settled
+            others = RATIO_WINDOW - failed
+        self.last_anywhere.extend([False] * others + [True] * failed)
 
     def apply(self, message: Message, attempt: Attempt, decision: Decision) -> Decision:
         """The decision, changed if everything that came before it asks for that."""
@@ -147,6 +159,7 @@ class FailureLimits:
             self.released = True
         if decision.state not in (State.QUEUED, State.PROCESSING):
             self.last.append(decision.state is State.FAILED)
+            self.last_anywhere.append(decision.state is State.FAILED)
         if decision.state is State.ACCEPTED:
             self.alike = 0
         if decision.state is State.FAILED and self._is_one_too_many(message, attempt, decision):
@@ -189,9 +202,12 @@ class FailureLimits:
 
     def _are_too_many(self) -> bool:
         """Whether too great a part of the last settled failed."""
-        if self.limit.percent is None or len(self.last) < RATIO_WINDOW:
+        if self.limit.percent is None:
             return False
-        return sum(self.last) * 100.0 >= self.limit.percent * RATIO_WINDOW
+        enough = self.limit.percent * RATIO_WINDOW
+        return any(
+            len(last) == RATIO_WINDOW and sum(last) * 100.0 >= enough for last in (self.last, self.last_anywhere)
+        )
 
 
 def _may_concern_everybody(attempt: Attempt, decision: Decision) -> bool:
@@ -279,6 +295,20 @@ class RunPolicy:
     timings: Timings = TIMINGS
     withheld: list[tuple[Message, Attempt, Decision]] = field(default_factory=list)
     """Refusals that may be everybody's, until other answers have shown whose they are."""
+    elsewhere: tuple[int, int, int] | None = None
+    """What the other machines had settled at the last look: failed, unknown, and others; None before the first."""
+
+    def note_elsewhere(self, settled: tuple[int, int, int]) -> None:
+        """What other machines of the run have settled so far: the limits are about all of them together."""
+        before = self.elsewhere
+        if settled == before:
+            return
+        self.elsewhere = settled
+        self.failures.failures_elsewhere = settled[0]
+        if before is not None:  # what came before this machine's first answer is no part of the latest
+            failed, unknown, others = map(sub, settled, before)
+            self.failures.settled_elsewhere(failed, unknown + others)
+            self.admission.unknown_rate.settled_elsewhere(unknown, failed + others)
 
     def judge(  # noqa: PLR0913 - everything that a decision rests on
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from bulksms.ledger import open_ledger
+from bulksms.ledger import SettledElsewhere, open_ledger
 from bulksms.model.message import State
 from bulksms.model.run_settings import RunSettings, StopReason
 from bulksms.sandbox import Away, Fault, FaultPlan, Sandbox
@@ -163,6 +163,18 @@ async def test_so_many_failures_stop_the_run(most: int, harness: "EngineHarness"
     assert run.stopped is StopReason.TOO_MANY_FAILURES
     assert most <= record.count(State.FAILED) == server.journal.total < most + WORKERS
     assert len(record.untouched) == PEOPLE - server.journal.total
+
+
+async def test_failures_on_other_machines_count_as_well(
+    harness: "EngineHarness", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulksms.ledger.sqlite.writer.SqliteWriter.settled_elsewhere", SettledElsewhere(failed=99))
+    ledger = harness.plan_people(PEOPLE)
+    async with Sandbox(latency=0.01) as server:
+        server.everybody = Fault.RESULT_FAILED
+        run = await harness.work(ledger, server.url, RunSettings(workers=WORKERS, max_failures="100"))
+    assert run.stopped is StopReason.TOO_MANY_FAILURES
+    assert server.journal.total <= WORKERS
 
 
 def _tls(authority: trustme.CA, *names: str) -> ssl.SSLContext:

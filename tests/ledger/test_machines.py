@@ -16,6 +16,7 @@ from bulksms.ledger import (
     Retry,
     RunStatus,
     Selection,
+    SettledElsewhere,
     SharedHold,
 )
 from bulksms.model.message import Reason, State
@@ -453,20 +454,44 @@ async def test_a_paused_run_begins_nothing_until_it_is_started_again(database: s
         assert not await waiting, "a machine that is stopped waits for nothing"
 
 
-async def test_failures_of_all_machines_are_counted(database: str, tmp_path: Path) -> None:
+async def test_each_machine_learns_what_the_others_have_settled(database: str, tmp_path: Path) -> None:
     async with cluster(database, tmp_path, 40) as them:
         first, second = await them.open(), await them.open()
-        one, two, *_ = await first.claim(State.QUEUED, 0, 9)
-        for message in (one, two):
+
+        async def second_sees(settled: SettledElsewhere) -> None:
+            second.announce()
+            async with asyncio.timeout(20):
+                while second.settled_elsewhere != settled:  # noqa: ASYNC110 - the commit tells nobody
+                    await asyncio.sleep(0.01)
+
+        outcomes = ((LOST, REJECTED), (LOST, REJECTED), (LOST, DOUBTFUL), (SUCCEEDED, ACCEPTED), (STARTED, PROCESSING))
+        for message, (attempt, outcome) in zip(await first.claim(State.QUEUED, 0, 5), outcomes, strict=True):
             assert await begin(first, message)
-            first.record_outcome(message, LOST, REJECTED)
+            first.record_outcome(message, attempt, outcome)
         await first.flush()
+        await second_sees(SettledElsewhere(failed=2, unknown=1, others=1))
+        third = await them.open()
+        (message, *_) = await third.claim(State.QUEUED, 0, 1)
+        await deliver(third, [message])
+        await second_sees(SettledElsewhere(2, 1, 2))
+        await third.close()
         second.announce()
-        async with asyncio.timeout(20):
-            while second.failed_elsewhere != 2:  # noqa: ASYNC110 - the commit tells nobody
-                await asyncio.sleep(0.01)
+        await second.flush()
+        assert second.settled_elsewhere == SettledElsewhere(2, 1, 2), "it counts after its machine has left"
         first.announce()
-        assert first.failed_elsewhere == 0
+        assert first.settled_elsewhere.failed == 0
+
+
+async def test_what_dead_machines_left_unknown_is_no_sign_of_the_server(database: str, tmp_path: Path) -> None:
+    async with cluster(database, tmp_path, 40) as them:
+        dead, heir = await them.open(), await them.open()
+        one, *_ = await dead.claim(State.QUEUED, 0, 9)
+        assert await begin(dead, one)
+        await die(dead)
+        await them.until("SELECT fenced FROM machine WHERE run = 1")
+        await claim_all(heir)
+        assert (await heir.counts()).counts[State.UNKNOWN] == 1
+        assert heir.settled_elsewhere == SettledElsewhere()
 
 
 async def test_a_person_accepts_a_failover(database: str, tmp_path: Path) -> None:

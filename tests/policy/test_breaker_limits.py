@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from bulksms.model.attempt import ApiError, Attempt, Failure, OperationResult, ResultType
 from bulksms.model.message import Message
 from bulksms.model.run_settings import StopReason
+from bulksms.policy.circuit_breaker import UnknownRate, UnknownReaction
 from bulksms.policy.judgement import FailureLimit, FailureLimits
 from bulksms.policy.retry import RetryPolicy, classify, decide
+from tests.policy.harness import AdmissionHarness
 
 GOOD = Attempt(headers_sent=True, status=200, result=OperationResult(ResultType.SUCCEEDED))
 LOST = Attempt(headers_sent=True, failure=Failure.DISCONNECTED)
@@ -122,6 +124,49 @@ def test_the_part_is_that_of_the_settled_and_not_of_what_goes_again(percent: flo
         run.meets(NEVER_LEFT)
         stops.append(run.meets(refused("No number.")))
     assert stops == [None] * (enough - 1) + [StopReason.TOO_MANY_FAILURES]
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "stops"),
+    [
+        pytest.param([(20, 29)], True, id="enough of the last fifty of all"),
+        pytest.param([(20, 30)], True, id="the oldest of which have gone"),
+        pytest.param([(19, 29)], False, id="not fifty yet"),
+        pytest.param([(15, 34)], False, id="too small a part"),
+        pytest.param([(20, 29), (0, 60)], False, id="long past"),
+        pytest.param([(4_000, 6_000)], True, id="more than fifty at once"),
+    ],
+)
+def test_the_part_is_also_that_of_all_machines(elsewhere: list[tuple[int, int]], *, stops: bool) -> None:
+    limits = FailureLimits(FailureLimit(percent=40.0), keep_going=True)
+    run = Reviewed(limits)
+    limits.last_anywhere.clear()
+    for failed, others in elsewhere:
+        limits.settled_elsewhere(failed, others)
+    assert run.meets(refused("No number.")) is (StopReason.TOO_MANY_FAILURES if stops else None)
+
+
+def test_what_other_machines_had_settled_before_the_first_answer_is_no_part_of_the_latest() -> None:
+    policy = AdmissionHarness().policy
+    policy.note_elsewhere((7, 30, 50))
+    assert policy.failures.failures_elsewhere == 7
+    assert not policy.failures.last_anywhere
+    assert policy.admission.unknown_rate.in_a_row_anywhere == 0
+    policy.note_elsewhere((9, 31, 50))
+    policy.note_elsewhere((9, 34, 50))
+    assert policy.failures.failures_elsewhere == 9
+    assert list(policy.failures.last_anywhere) == [False, True, True, False, False, False]
+    assert policy.admission.unknown_rate.in_a_row_anywhere == 3
+
+
+def test_unknown_ones_of_all_machines_one_after_another_stop_the_run() -> None:
+    rate = UnknownRate()
+    rate.settled_elsewhere(unknown=18, others=0)
+    assert rate.settled(unknown=True) is UnknownReaction.NONE
+    assert rate.settled(unknown=True) is UnknownReaction.STOP
+    rate.settled_elsewhere(unknown=18, others=1)
+    assert rate.settled(unknown=True) is UnknownReaction.NONE
+    assert [rate.settled(unknown=True) for _ in range(17)][-1] is UnknownReaction.STOP, "its own are twenty"
 
 
 def test_failures_that_are_long_past_are_no_part_any_more() -> None:

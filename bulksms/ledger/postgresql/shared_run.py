@@ -8,13 +8,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from operator import add, sub
 from typing import Any
 
 from bulksms.errors import LedgerError
 from bulksms.ledger.postgresql import statements
 from bulksms.ledger.postgresql.membership import CHANNEL
 from bulksms.ledger.postgresql.session import Connection, Session
-from bulksms.ledger.records import HELD_UNTIL_RELEASED, RELEASED, Author, ControlCommand, SharedHold
+from bulksms.ledger.records import HELD_UNTIL_RELEASED, RELEASED, Author, ControlCommand, SettledElsewhere, SharedHold
 from bulksms.model.run_settings import StopReason
 from bulksms.system import SYSTEM
 
@@ -58,14 +59,16 @@ class SharedRun:
         self.command = "run"
         self.is_late = False
         """Whether the deadline has passed, by the database's clock."""
-        self.failed_elsewhere = 0
-        """How many messages have failed on other machines."""
+        self.settled_elsewhere = SettledElsewhere()
+        """What other machines have settled, those that have left since included."""
         self.clock_offset = 0.0
         """Seconds by which the database's clock is ahead of this machine's."""
         self._session = session
         self._own = own
         self._ledger = ledger
         self._version = -1
+        self._settled_by: dict[int, SettledElsewhere] = {}
+        """What each of them had settled at the last look, by its run."""
         self._holds = False
         """Whether the others wait for what this machine's probes show."""
         self._is_held = False
@@ -138,7 +141,8 @@ class SharedRun:
         if row["is_late"] and not self.is_late:
             self.is_late = True
             self.news.put_nowait(StopReason.DEADLINE)
-        self.failed_elsewhere = row["failed_elsewhere"]
+        for run, *numbers in row["elsewhere"]:
+            self._add_elsewhere(run, SettledElsewhere(*numbers))
         self._follow_hold(row["held_by"], row["held"] or 0.0)
         if row["version"] == self._version:
             return False
@@ -146,6 +150,12 @@ class SharedRun:
         if self.command in STOPPING:
             self.news.put_nowait(_stop_in(row))
         return True
+
+    def _add_elsewhere(self, run: int, settled: SettledElsewhere) -> None:
+        if (before := self._settled_by.get(run, SettledElsewhere())) != settled:
+            more = map(sub, settled, before)
+            self.settled_elsewhere = SettledElsewhere(*map(add, self.settled_elsewhere, more))
+            self._settled_by[run] = settled
 
     def _follow_hold(self, held_by: int | None, seconds: float) -> None:
         is_held = held_by not in (None, self._own())

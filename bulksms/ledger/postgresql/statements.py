@@ -98,7 +98,10 @@ SELECT (SELECT run FROM mine) IS NOT NULL AS is_mine, ARRAY(SELECT number FROM b
     timeline = {TIMELINE} AS is_same_timeline, {_IS_LATE} AS is_late,
     extract(epoch FROM clock_timestamp())::float8 AS now,
     extract(epoch FROM held_until - clock_timestamp())::float8 AS held, held_by,
-    (SELECT COALESCE(sum({State.FAILED}), 0)::bigint FROM machine WHERE NOT fenced AND run <> $1) AS failed_elsewhere
+    ARRAY(
+        SELECT ARRAY[run, {State.FAILED}, {State.UNKNOWN}, {State.ACCEPTED} + {State.AWAITING_APPROVAL}]
+        FROM machine WHERE NOT fenced AND run <> $1
+    ) AS elsewhere
 FROM control
 """  # noqa: S608 - constants
 """$2 the serial of this commit, $3 the moment of its intents, $4 their messages, $5 those of them that are marked as

@@ -37,6 +37,7 @@ from bulksms.ledger.records import (
     OutcomeRecord,
     Recovery,
     RunStart,
+    SettledElsewhere,
     SharedHold,
 )
 from bulksms.log import log
@@ -180,9 +181,9 @@ class PostgresqlWriter:
         return task
 
     @property
-    def failed_elsewhere(self) -> int:
+    def settled_elsewhere(self) -> SettledElsewhere:
         """See the contract."""
-        return self._shared.failed_elsewhere
+        return self._shared.settled_elsewhere
 
     async def next_news(self) -> News:
         """See the contract."""

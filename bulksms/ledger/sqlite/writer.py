@@ -25,6 +25,7 @@ from bulksms.ledger.records import (
     Recovery,
     Retry,
     RunStart,
+    SettledElsewhere,
     SharedHold,
 )
 from bulksms.ledger.sqlite import batch, database, operator_actions
@@ -222,7 +223,7 @@ class SqliteWriter:
         return future
 
     still_mine = None
-    failed_elsewhere = 0
+    settled_elsewhere = SettledElsewhere()
 
     @property
     def least_ahead(self) -> int:
