@@ -32,8 +32,8 @@ for _number in (signal.SIGINT, *([signal.SIGHUP, signal.SIGQUIT] if sys.platform
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
-# Coverage is measured in the workers of pytest. In the some thousand programs that they start it would cost a tenth of a
-# second each, and show little that the rooms' own tests do not reach.
+# Coverage is measured in the workers of pytest. In the some thousand programs that they start it would cost a tenth of
+# a second each, and show little that the rooms' own tests do not reach.
 if "PYTEST_XDIST_WORKER" in os.environ:
     for _name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
         os.environ.pop(_name, None)
