@@ -12,10 +12,7 @@ from tests.machines.harness import LEASE, MESSAGES, Machines, Proxy, now, receiv
 
 ANNA = Author("anna", "server-1", "--yes")
 
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP and SIGKILL here"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP and SIGKILL here")
 
 
 async def test_three_machines_send_everything_once(machines: Machines) -> None:
@@ -27,6 +24,7 @@ async def test_three_machines_send_everything_once(machines: Machines) -> None:
     assert facts.summary.counts[State.ACCEPTED] == MESSAGES
 
 
+@pytest.mark.soak
 async def test_a_machine_that_joins_late_takes_its_part(machines: Machines) -> None:
     await machines.start(1, "hesitate=0.5")
     await machines.until_received(20)
@@ -153,6 +151,7 @@ async def test_a_command_from_anywhere_stops_every_machine_at_once(machines: Mac
     assert facts.summary.counts[State.ACCEPTED] + facts.summary.counts[State.QUEUED] + withdrawn == MESSAGES
 
 
+@pytest.mark.soak
 async def test_the_rate_holds_for_all_machines_together(machines: Machines) -> None:
     await machines.start(3, "rate=50.0")
     await machines.ended()

@@ -13,7 +13,7 @@ from tests.invariants import INVARIANTS, as_table
 from tests.simulation.interpreter import ROOT, NoInterpreterError, interpreter
 from tests.simulation.planted import PLANTED, Planted
 
-NIGHTS = 80
+NIGHTS = 300
 FOUND = {
     106: "a run that was stopped while it logged in still sent a message for each worker",
 }
