@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulksms.ledger import DatabaseUrl
 from bulksms.planning import start_registry
-from bulksms.planning.start_registry import HOLDS_FOR, KEPT_FOR, StartRecord, StartRegistry
+from bulksms.planning.start_registry import HOLDS_FOR, KEPT_FOR, DatabaseStarts, StartRecord, StartRegistry
+from tests.ledger.stores import published
 from tests.platforms import with_posix_files
 
 FINGERPRINT = "f" * 64
@@ -36,6 +39,39 @@ def test_the_first_ledger_has_it_and_another_is_reported_whose_it_is(tmp_path: P
         assert replace(found, started_at="") == OWN
         assert str(found) == f"/folder/people.ledger.db on here, by me, {found.started_at}"
         assert datetime.now(UTC) - datetime.fromisoformat(found.started_at) < timedelta(minutes=5)
+
+
+def test_a_database_notes_who_was_first_by_its_own_clock(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = DatabaseStarts(published(database, tmp_path, 1).database)
+    assert room.register(OWN) is None
+    let_pass(monkeypatch, 2 * HOLDS_FOR)  # for a machine whose clock is wrong
+    for found in (room.earlier_start(OTHER), room.register(OTHER)):
+        assert found is not None
+        assert replace(found, started_at="") == OWN
+    assert room.register(OWN) is None
+    assert room.register(replace(OTHER, url="https://b.example/restApi")) is None
+    against = room.register(OTHER, in_spite=True)
+    assert against is not None
+    noted = room.earlier_start(OWN)
+    assert noted is not None
+    assert replace(noted, started_at="", despite=None) == OTHER
+    assert noted.despite == str(against)
+
+
+def test_of_several_that_start_a_plan_at_once_in_a_database_one_goes_on(database: str, tmp_path: Path) -> None:
+    room = DatabaseStarts(published(database, tmp_path, 1).database)
+    several = [replace(OWN, identity=str(number)) for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(room.register, several))
+    assert found.count(None) == 1
+    first = several[found.index(None)].identity
+    assert all(against is None or against.identity == first for against in found)
+
+
+def test_before_there_is_a_ledger_in_a_database_nothing_is_started_there(database: str) -> None:
+    assert DatabaseStarts(DatabaseUrl.parse(database)).earlier_start(OWN) is None
 
 
 def test_its_own_ledger_goes_on_wherever_it_lies(tmp_path: Path) -> None:

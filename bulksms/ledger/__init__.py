@@ -16,7 +16,16 @@ from bulksms.ledger.contract import (
     unfinished_error,
 )
 from bulksms.ledger.name import DatabaseUrl, LedgerName, LedgerUrl, file_beside, is_url, ledger_name
-from bulksms.ledger.opening import export_ledger, import_ledger, ledger_at, ledgers_of, new_draft, open_ledger
+from bulksms.ledger.opening import (
+    export_ledger,
+    import_ledger,
+    last_start,
+    ledger_at,
+    ledgers_of,
+    new_draft,
+    note_start,
+    open_ledger,
+)
 from bulksms.ledger.records import (
     EVIDENCE,
     HELD_UNTIL_RELEASED,
@@ -29,6 +38,7 @@ from bulksms.ledger.records import (
     ControlCommand,
     Counts,
     DraftRow,
+    LastStart,
     LedgerSnapshot,
     MachineRecord,
     MessageRecord,
@@ -66,6 +76,7 @@ __all__ = [
     "Draft",
     "DraftRow",
     "Invariant",
+    "LastStart",
     "Ledger",
     "LedgerName",
     "LedgerReader",
@@ -98,10 +109,12 @@ __all__ = [
     "file_beside",
     "import_ledger",
     "is_url",
+    "last_start",
     "ledger_at",
     "ledger_name",
     "ledgers_of",
     "new_draft",
+    "note_start",
     "open_ledger",
     "unfinished_error",
 ]

@@ -9,7 +9,7 @@ from typing import overload
 from bulksms.errors import UsageError
 from bulksms.ledger.contract import Draft, FileDraft, Ledger, LedgerReader
 from bulksms.ledger.name import DatabaseUrl, LedgerName, LedgerUrl
-from bulksms.ledger.records import Recovery
+from bulksms.ledger.records import LastStart, Recovery
 
 
 def ledger_at(name: LedgerName) -> Ledger:
@@ -75,6 +75,22 @@ def ledgers_of(database: DatabaseUrl) -> list[LedgerUrl]:
     from bulksms.ledger.postgresql.catalogue import list_ledgers  # noqa: PLC0415 - as above
 
     return list_ledgers(database)
+
+
+def last_start(database: DatabaseUrl, fingerprint: str, url: str) -> LastStart:
+    """The last start of this plan to this URL that the database has noted. Raises LedgerError if it cannot be used."""
+    _require_driver()
+    from bulksms.ledger.postgresql import catalogue  # noqa: PLC0415 - as above
+
+    return catalogue.last_start(database, fingerprint, url)
+
+
+def note_start(database: DatabaseUrl, fingerprint: str, url: str, number: int, record: str) -> bool:
+    """Note a start of this plan to this URL; False if another one has this number. Raises LedgerError, as above."""
+    _require_driver()
+    from bulksms.ledger.postgresql import catalogue  # noqa: PLC0415 - as above
+
+    return catalogue.note_start(database, fingerprint, url, number, record)
 
 
 def _require_driver() -> None:

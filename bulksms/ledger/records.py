@@ -322,6 +322,14 @@ class ControlCommand(StrEnum):
     """Begin nothing until the run is started again; several machines on one run only."""
 
 
+class LastStart(NamedTuple):
+    """The last start of a plan that a database has noted: its number, 0 if there was none, and the time there now."""
+
+    number: int
+    record: str | None
+    now: float
+
+
 class SettledElsewhere(NamedTuple):
     """How many messages the other machines of a run have settled, by how they ended. The numbers only grow."""
 

@@ -1,8 +1,9 @@
-"""Start registry: which plan was started to which URL, by whom and from which ledger, in a folder that others may
-share.
+"""Start registry: which plan was started to which URL, by whom and from which ledger: in a folder that others may
+share, or in the database that keeps the ledger.
 
-Invariants: a start is one file, created exclusively and never changed; of a plan's starts the last one counts. So of
-several that start the same plan at the same instant exactly one goes on. A record names no recipient and no text.
+Invariants: a start is one file or row, under a number that one start alone can take, and never changed; of a plan's
+starts the last one counts. So of several that start the same plan at the same instant exactly one goes on. A record
+names no recipient and no text.
 """
 
 import hashlib
@@ -10,12 +11,15 @@ import json
 import os
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
+from bulksms.ledger import DatabaseUrl, last_start, note_start
 from bulksms.planning.ledger_history import LedgerHistory
 
 HOLDS_FOR = timedelta(hours=24)
@@ -54,19 +58,20 @@ class StartRecord:
         return now - datetime.fromisoformat(self.started_at) < HOLDS_FOR
 
 
-class StartRegistry:
-    """The starts in one folder, in files of this mode (POSIX). Raises OSError if the system refuses."""
+class _Noted(NamedTuple):
+    """What is known of the starts of a plan: the highest number, the last start, and the time now."""
 
-    def __init__(self, folder: Path, mode: int = OWN) -> None:
-        self._folder = folder
-        self._mode = mode
-        self.history = LedgerHistory(folder, mode, has_to_hold=mode != OWN)
-        """What is noted of each ledger's runs in the same folder."""
+    number: int
+    last: StartRecord | None
+    now: datetime
+
+
+class Starts(ABC):
+    """The starts of plans that are noted in one place."""
 
     def earlier_start(self, own: StartRecord) -> StartRecord | None:
         """The claim that keeps `own` from being made: the plan's last one, if it holds and is another ledger's."""
-        last = self._last(own)
-        return None if last is None or last.identity == own.identity or not last.holds(_now()) else last
+        return _against(own, self._noted(own))
 
     def register(self, own: StartRecord, *, in_spite: bool = False) -> StartRecord | None:
         """Claim the plan; what keeps it from that, if anything does.
@@ -74,14 +79,47 @@ class StartRegistry:
         `in_spite` of that it is made, and says so.
         """
         while True:
-            number = max(self._numbers(own), default=0) + 1
-            against = self.earlier_start(own)
+            noted = self._noted(own)
+            against = _against(own, noted)
             if against is not None and not in_spite:
                 return against
             despite = None if against is None else str(against)
-            with suppress(FileExistsError):  # somebody else was quicker: theirs is looked at
-                self._write(number, replace(own, started_at=_iso(_now()), despite=despite))
+            # If somebody else was quicker, theirs is looked at.
+            if self._add(noted.number + 1, replace(own, started_at=_iso(noted.now), despite=despite)):
                 return against
+
+    @abstractmethod
+    def _noted(self, own: StartRecord) -> _Noted:
+        """What is known of the starts of this plan to this URL."""
+
+    @abstractmethod
+    def _add(self, number: int, claim: StartRecord) -> bool:
+        """Note a start; False if there is one with this number. It is on disk when this returns."""
+
+
+class DatabaseStarts(Starts):
+    """Those in a database, whose clock says how old a start is. Raises LedgerError if it cannot be used."""
+
+    def __init__(self, database: DatabaseUrl) -> None:
+        self._database = database
+
+    def _noted(self, own: StartRecord) -> _Noted:
+        number, record, now = last_start(self._database, own.fingerprint, own.url)
+        last = None if record is None else StartRecord(**json.loads(record))
+        return _Noted(number, last, datetime.fromtimestamp(now, UTC))
+
+    def _add(self, number: int, claim: StartRecord) -> bool:
+        return note_start(self._database, claim.fingerprint, claim.url, number, json.dumps(asdict(claim)))
+
+
+class StartRegistry(Starts):
+    """Those in one folder, in files of this mode (POSIX). Raises OSError if the system refuses."""
+
+    def __init__(self, folder: Path, mode: int = OWN) -> None:
+        self._folder = folder
+        self._mode = mode
+        self.history = LedgerHistory(folder, mode, has_to_hold=mode != OWN)
+        """What is noted of each ledger's runs in the same folder."""
 
     def ledgers_on(self, host: str) -> Iterator[Path]:
         """Where the ledgers lay that were started on this machine, each start once, the latest last."""
@@ -110,6 +148,16 @@ class StartRegistry:
             number = path.name.split(".")[-2]
             if number.isdecimal():
                 yield int(number)
+
+    def _noted(self, own: StartRecord) -> _Noted:
+        return _Noted(max(self._numbers(own), default=0), self._last(own), _now())
+
+    def _add(self, number: int, claim: StartRecord) -> bool:
+        try:
+            self._write(number, claim)
+        except FileExistsError:
+            return False
+        return True
 
     def _write(self, number: int, claim: StartRecord) -> None:
         """Whole and on disk when this returns. Raises FileExistsError if there is one already.
@@ -141,6 +189,11 @@ class StartRegistry:
             if (record := _read(self._path(own, number), own)) is not None:
                 return record
         return None
+
+
+def _against(own: StartRecord, noted: _Noted) -> StartRecord | None:
+    last = noted.last
+    return None if last is None or last.identity == own.identity or not last.holds(noted.now) else last
 
 
 def _now() -> datetime:

@@ -1,6 +1,7 @@
 """The commands on a ledger in a database, named by its URL: each as on a file, or refused with what to do instead."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +43,26 @@ def test_a_plan_is_published_and_looked_at_by_its_url(cli: "CliHarness", people:
     again = cli("plan", "people.csv", "--ledger", people)
     assert again.code == 3
     assert "none is ever overwritten" in again.err
+
+
+def test_a_plan_is_started_from_one_ledger_of_a_database(
+    cli: "CliHarness", people: str, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = cli.server()
+    assert cli("send", "people.csv", "--ledger", people, "--yes").code == 0
+    monkeypatch.setattr("bulksms.cli.flows.duplicate_guard.own_record", lambda: tmp_path / "of another machine")
+    other = f"{database}?ledger=other"
+    refused = cli("send", "people.csv", "--ledger", other, "--yes")
+    assert refused.code == 3
+    assert f"The same plan (3 messages to {server.url}) was started from {people} on " in refused.err
+    assert f"`bulksms status '{people}'` shows how far that is" in refused.err
+    assert cli("plan", "people.csv", "--ledger", other, "--quiet").code == 0
+    assert cli("send", other, "--yes").code == 3
+    assert server.journal.total == 3
+    again = cli("send", other, "--new", "--yes")
+    assert again.code == 0
+    assert f"The same plan was started from {people} on " in again.err
+    assert server.journal.total == 6
 
 
 def test_a_run_on_it_is_as_one_on_a_file(cli: "CliHarness", people: str) -> None:

@@ -19,7 +19,7 @@ from bulksms.errors import PlanError, UsageError
 from bulksms.ledger import LedgerName, LedgerSnapshot, ledger_at, ledger_name
 from bulksms.planning.follow_up import Overlaps, Queued, find_overlaps, ledgers_in
 from bulksms.planning.plan import count_of
-from bulksms.planning.start_registry import StartRecord, StartRegistry
+from bulksms.planning.start_registry import DatabaseStarts, StartRecord, StartRegistry, Starts
 from bulksms.report.text import local_minute
 from bulksms.system import operator, state_folder
 
@@ -41,24 +41,20 @@ def require_not_started(own: StartRecord, registry: Path | None, *, new: bool = 
     """Raises PlanError if another ledger started the same plan, UsageError if `--start-registry` cannot be read."""
     if new:
         return
-    for against in (
-        _of_this_user(lambda starts: starts.earlier_start(own)),
-        _shared(registry, lambda it: it.earlier_start(own)),
-    ):
+    for against in _each(own, registry, lambda starts: starts.earlier_start(own)):
         if against is not None:
             raise _refusal(against, own)
 
 
 def register_start(own: StartRecord, registry: Path | None, *, new: bool = False) -> None:
     """Claim the plan for this ledger. Raises PlanError if another one was first, UsageError as above."""
-    shared = _shared(registry, lambda starts: starts.register(own, in_spite=new))
-    if shared is not None and not new:
-        raise _refusal(shared, own)
-    recorded = _of_this_user(lambda starts: starts.register(own, in_spite=new))
-    if recorded is not None and not new:
-        raise _refusal(recorded, own)
-    for against in dict.fromkeys(str(it) for it in (shared, recorded) if it is not None):
-        say(f"The same plan was started from {against}; --new starts it all the same.")
+    found = []
+    for against in _each(own, registry, lambda starts: starts.register(own, in_spite=new)):
+        if against is not None and not new:
+            raise _refusal(against, own)
+        found.append(against)
+    for words in dict.fromkeys(str(against) for against in found if against is not None):
+        say(f"The same plan was started from {words}; --new starts it all the same.")
 
 
 def histories(registry: Path | None, *, new: bool = False) -> Histories:
@@ -84,6 +80,14 @@ def known_ledgers(registry: Path | None) -> list[Path]:
     with suppress(OSError):
         found += StartRegistry(own_record()).ledgers_on(host)
     return [path for path in dict.fromkeys(found) if path.is_file()]
+
+
+def _each(own: StartRecord, registry: Path | None, look: Callable[[Starts], Answer]) -> Iterator[Answer | None]:
+    """Ask each place where a start of this ledger is noted: first those where the starts of others are noted, too."""
+    ledger = ledger_name(own.ledger)
+    yield None if isinstance(ledger, Path) else look(DatabaseStarts(ledger.database))
+    yield _shared(registry, look)
+    yield _of_this_user(look)
 
 
 def _of_this_user(look: Callable[[StartRegistry], Answer]) -> Answer | None:
@@ -126,7 +130,8 @@ def _refusal(against: StartRecord, own: StartRecord) -> PlanError:
         f"`bulksms status {ledger}` shows how far that is, `bulksms resume {ledger}` goes on with it; "
         f"with --new --not-sent-in {ledger} the input goes to the others only"
     )
-    if against.host == own.host and not Path(against.ledger).exists():
+    place = ledger_name(against.ledger)
+    if against.host == own.host and isinstance(place, Path) and not place.exists():
         look = "That ledger is gone, and with it who was sent what"
     again = f"`bulksms send {quoted(own.ledger)} --new` sends from this one" if own.identity else "--new sends"
     plan = f"{count_of(against.messages, 'message')} to {against.url}"

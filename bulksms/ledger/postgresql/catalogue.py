@@ -16,6 +16,7 @@ import asyncpg
 from bulksms.errors import LedgerError, LedgerLockedError
 from bulksms.ledger.name import DatabaseUrl, LedgerUrl
 from bulksms.ledger.postgresql.schema import VERSION
+from bulksms.ledger.records import LastStart
 
 Answer = TypeVar("Answer")
 
@@ -48,6 +49,15 @@ CREATE TABLE IF NOT EXISTS bulksms.start (
     PRIMARY KEY (fingerprint, url, number)
 );
 """  # noqa: S608 - a constant
+
+_LAST_START = """
+SELECT number, record FROM bulksms.start WHERE fingerprint = $1 AND url = $2 ORDER BY number DESC LIMIT 1
+"""
+_NOTE_START = """
+INSERT INTO bulksms.start (fingerprint, url, number, record) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING RETURNING number
+"""
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 STEPS: Mapping[int, Sequence[str]] = {}
 """The statements that take a ledger's tables from a version to the next one."""
@@ -199,6 +209,30 @@ def list_ledgers(database: DatabaseUrl) -> list[LedgerUrl]:
             return [LedgerUrl(database, entry.name) for entry in await entries(connection)]
 
     return blocking(ask())
+
+
+def last_start(database: DatabaseUrl, fingerprint: str, url: str) -> LastStart:
+    """The last start of this plan to this URL. Raises LedgerError if the database cannot be used."""
+
+    async def ask() -> LastStart:
+        async with connected(database) as connection:
+            is_there = await connection.fetchval(_EXISTS)
+            row = await connection.fetchrow(_LAST_START, fingerprint, url) if is_there else None
+            number, record = (0, None) if row is None else row
+            return LastStart(number, record, await connection.fetchval(_NOW))
+
+    return blocking(ask())
+
+
+def note_start(database: DatabaseUrl, fingerprint: str, url: str, number: int, record: str) -> bool:
+    """Note a start of this plan to this URL under its number; False if somebody else has taken that one."""
+
+    async def note() -> bool:
+        async with connected(database) as connection:
+            values = fingerprint, url, number, record
+            return await connection.fetchval(_NOTE_START, *values) is not None
+
+    return blocking(note())
 
 
 @contextmanager
