@@ -169,6 +169,9 @@ KINDS: Mapping[str, Kind] = {
     "429, every distance": Kind(_rate(counting=EVEN), 1_500, 32),
     "429, Retry-After": Kind(_rate(retry_after=1.0), 1_500, 32),
     "outage": Kind(lambda chance: Model(outages=((5.0, 5.0 + chance.uniform(1.0, 60.0)),)), 2_400, 16),
+    "outage of nine minutes": Kind(
+        lambda chance: Model(outages=((5.0, 540.0 + chance.uniform(0.0, 20.0)),)), 2_400, 16
+    ),
     "503 for everybody": Kind(lambda chance: Model(unavailable=((5.0, 5.0 + chance.uniform(1.0, 60.0)),)), 2_400, 16),
     "slow start": Kind(lambda _: Model(slots=16, slow=((0.0, 20.0, 8.0),)), 1_500),
     "slow for ten minutes": Kind(lambda _: Model(slots=32, slow=((10.0, 610.0, 8.0),)), 4_000),
