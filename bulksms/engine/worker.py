@@ -62,15 +62,20 @@ class AdmissionQueue:
         run was stopped meanwhile. Others had their turns while one `waited` so many seconds for a token; they leave
         by the rate then, and not at once.
         """
-        was_held = waited > 0.0 and self._controller.rate.turns(self._now(), waited) > 1.0
+        controller = self._controller
+        was_held = waited > 0.0 and controller.rate.turns(self._now(), waited) > 1.0
         while True:
             if self._stop.is_set:
                 raise Stopping
-            checked = self._controller.recheck(self._now(), permit, was_held=was_held)
+            checked = controller.recheck(self._now(), permit, was_held=was_held)
             if checked.granted:
                 return checked
             was_held = True
-            await self._change(checked.wait)
+            controller.held += 1
+            try:
+                await self._change(checked.wait)
+            finally:
+                controller.held -= 1
 
     def wake(self) -> None:
         """Something has changed: the first may ask again."""

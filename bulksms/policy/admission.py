@@ -52,6 +52,8 @@ class AdmissionController:
     health: ServerHealth = field(default_factory=ServerHealth)
     unknown_rate: UnknownRate = field(default_factory=UnknownRate)
     unknown_pause: float = TIMINGS.unknown_pause
+    held: int = 0
+    """Requests that were ready to leave when everybody was held, and still are: in flight, but not at the server."""
     one_at_a_time: bool = False
     """Nothing leaves while anything is in flight: pages come instead of answers."""
 
@@ -78,8 +80,8 @@ class AdmissionController:
     def recheck(self, now: float, permit: Permit, *, was_held: bool = False) -> Permit:
         """A permit when its request is ready to leave: the breaker may have opened meanwhile.
 
-        A request that is kept back so stays in flight, and may become a probe. One that `was_held` takes its turn by
-        the rate anew: all that were held would leave at once otherwise.
+        A request that is kept back so stays in flight, and may become a probe. One that `was_held` takes its turn in
+        the ramp and by the rate anew: all that were held would leave at once otherwise.
         """
         if permit.probe:
             return permit
@@ -87,6 +89,8 @@ class AdmissionController:
         if wait != 0.0:
             return Permit(granted=False, wait=wait)
         if was_held:
+            if not self.breaker.has_room(self.concurrency.in_flight - self.held - 1, self.concurrency.limit):
+                return REFUSED
             if (delay := self.rate.delay(now)) > 0:
                 return Permit(granted=False, wait=delay)
             self.rate.take(now)

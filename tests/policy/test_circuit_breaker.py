@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bulksms.model.attempt import Attempt
 from bulksms.model.message import Message, State
 from bulksms.model.run_settings import StopReason
-from bulksms.policy.admission import AdmissionController, Permit
+from bulksms.policy.admission import GRANTED, AdmissionController, Permit
 from bulksms.policy.circuit_breaker import HALF_OPEN_PROBES, BreakerState
 from bulksms.policy.concurrency_limit import ConcurrencyLimit
 from bulksms.policy.rate_limiter import RateLimiter
@@ -186,6 +186,21 @@ def test_after_it_has_closed_the_requests_in_flight_ramp_up() -> None:
         for each in flying:
             run.end(each, ACCEPTED)
     assert most == [7, 14, 28, 56, 64, 64, 64, 64]
+
+
+def test_requests_that_were_held_ready_to_leave_take_their_turns_in_the_ramp() -> None:
+    run = AdmissionHarness(workers=64)
+    run.open_breaker()
+    run.probe_until_closed()
+    admission = run.admission
+    admission.concurrency.in_flight = admission.held = 20
+    left = 0
+    for _ in range(20):
+        admission.held -= 1
+        if not admission.recheck(run.now, GRANTED, was_held=True).granted:
+            break
+        left += 1
+    assert left == 7, "as many as the ramp lets go, and not all of them at once"
 
 
 @pytest.mark.parametrize("attempt", [answer(429), answer(408), answer(503), LOST, TIMED_OUT, NEVER_LEFT, answer(504)])
