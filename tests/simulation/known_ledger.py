@@ -145,7 +145,7 @@ class KnownLedger:
                 delivery=self.settings.delivery,
                 in_flight_at_deaths=self.in_flight_at_deaths,
                 sent_again_by_a_person=frozenset(self.by_a_person),
-                posted_while_processing=tuple(witness.posted_while_processing),
+                posted_while_processing=tuple(it for it in witness.posted_while_processing if it not in self.others),
                 exit_code=exit_code,
                 others=self.others,
                 verify=verify,

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bulksms.errors import BulksmsError
 from bulksms.ledger import Ledger, LedgerName
 from bulksms.ledger.sqlite.store import SqliteLedger
 from bulksms.model.run_settings import RunSettings
+from bulksms.system import System
 from tests.simulation.known_ledger import KnownLedger, plan_of, recipients
 from tests.simulation.seams import INTERVAL, TIMINGS, WriterSteps
 from tests.simulation.server import HOST
@@ -27,8 +29,16 @@ NEIGHBOURS = 8
 """Messages of the other ledger that is worked on in the same night."""
 
 
+CALLS = (3, 30, 100, 300, 1_000)
+"""A program with a bug meets it when it looks at the clock for one of these times."""
+
+
 class Dead(BaseException):
     """The process of this step has died in it."""
+
+
+class ProgramError(Exception):
+    """A bug of the program."""
 
 
 class Machine:
@@ -61,6 +71,25 @@ class Machine:
         driver = WriterSteps(pause, self._before_commit, self._after_commit, self._alive)
         return SqliteLedger(path, self._loop.system(), driver)
 
+    def system(self, name: str) -> System:
+        """The clocks of a process that starts now. A bug of the program may be met as it looks at one of them."""
+        night = self._night
+        system = self._loop.system(night.choices.chance(f"start of {name}").uniform(0.0, 1e6))
+        if night.is_calm or not night.choices.happens(f"{name}, a bug", 0.05):
+            return system
+        left = night.choices.chance(f"{name}, when").choice(CALLS)
+
+        def monotonic() -> float:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                night.note(name, "meets a bug")
+                night.cover("internal error")
+                raise ProgramError
+            return system.monotonic()
+
+        return replace(system, monotonic=monotonic)
+
     def start(self) -> None:
         """The night begins."""
         choices = self._night.choices
@@ -77,6 +106,11 @@ class Machine:
             task.cancel()
         self._loop.net.heal()
         self._full_until = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk is full now."""
+        return bool(self._loop._now < self._full_until)
 
     @property
     def has_neighbour(self) -> bool:

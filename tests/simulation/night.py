@@ -19,12 +19,12 @@ import bulksms
 from bulksms.api.histories import Histories
 from bulksms.errors import BulksmsError, LedgerError, LedgerLockedError
 from bulksms.model.message import State
-from bulksms.model.run_settings import NO_DEADLINE, Deadline, RunSettings
+from bulksms.model.run_settings import NO_DEADLINE, Deadline, RunSettings, StopReason
 from bulksms.planning.ledger_history import LedgerHistory
 from tests.simulation import seams
 from tests.simulation.choices import Choices
 from tests.simulation.known_ledger import Cells, KnownLedger, plan_of, recipients, workspace
-from tests.simulation.machine import Machine
+from tests.simulation.machine import Machine, ProgramError
 from tests.simulation.person import Person
 from tests.simulation.sandbox_server import SandboxServer
 from tests.simulation.server import HOST, PORT, SLACK, Server, Witness
@@ -194,6 +194,13 @@ class Night:
         return task
 
     async def _send(self, name: str, result: dict[str, Any]) -> None:
+        """A process, which may meet a bug of its own."""
+        try:
+            await self._work(name, result)
+        except* ProgramError:
+            result["failed"] = True
+
+    async def _work(self, name: str, result: dict[str, Any]) -> None:
         settings: RunSettings | None = self.settings
         if self.is_calm:
             settings = replace(self.settings, hours=None)
@@ -208,7 +215,7 @@ class Night:
             self.person.hooks(),
             again=retry,
             histories=histories,
-            system=self.loop.system(self.choices.chance(f"start of {name}").uniform(0.0, 1e6)),
+            system=self.machine.system(name),
             timings=seams.TIMINGS,
             store=self.machine.store,
         ) as run:
@@ -273,6 +280,9 @@ class Night:
             if "run" in result:
                 self.known.in_flight_at_deaths += self.known.sending()
             return None
+        if "failed" in result:
+            self._judge_bug(name, result.get("run"), may_record=what != "file gone" and not self.machine.is_full)
+            return None
         summary = result["run"].summary
         code = int(summary.exit_code)
         began = self.witness.begins_at
@@ -287,6 +297,17 @@ class Night:
         if "cancel" in what and code == 130 and summary.counts[State.QUEUED]:
             self.outcome.broken.append(f"After cancel nothing is queued. {summary.equation()}")
         return code
+
+    def _judge_bug(self, name: str, run: Any, *, may_record: bool) -> None:
+        """A run that met a bug is over and says so if it can, and what was in flight may have arrived."""
+        self.known.in_flight_at_deaths += self.known.sending()
+        with bulksms.open_ledger(self.known.path) as reader:
+            stopped = next((it.stopped for it in reader.runs() if run is not None and it.number == run.number), None)
+        self.note(name, f"ends with 70, {stopped}")
+        if run is not None and may_record and stopped != StopReason.INTERNAL_ERROR:
+            self.outcome.broken.append(f"A run that met a bug says so. {name} says {stopped}")
+        self.outcome.cells["exit", "70", stopped or ""] += 1
+        self.outcome.broken += self.known.judge(self.witness)
 
     def note(self, who: str, what: str) -> None:
         """Something happened."""

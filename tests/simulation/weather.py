@@ -159,13 +159,16 @@ def weather_of(choices: Choices, recipients: list[str]) -> Weather:
     palette: list[Fate] = choices.some("palette", PERSONAL, [0, 1, 3, 6, len(PERSONAL)])
     if choices.happens("a fate that stops a run", 0.05):
         palette.append(choices.of("which fate", tuple(sorted(FOR_EVERYBODY))))
+    storms = [storm for number in range(2) if (storm := _storm(choices, number)) is not None]
+    if choices.happens("a long storm of 500", 0.03):
+        storms.append(Storm(0.0, 600.0, Fate.S500))
     return Weather(
         chance=choices.chance("server"),
         latency=choices.of("latency of the server", ((0.001, 0.01), (0.05, 0.5), (0.2, 3.0))),
         palette=palette,
         share=choices.of("share of the palette", (0.02, 0.1, 0.3)),
         scripts=_scripts(choices, recipients),
-        storms=[storm for number in range(2) if (storm := _storm(choices, number)) is not None],
+        storms=storms,
         retry_after=choices.of("Retry-After", (0.0, 1.0, 30.0)),
         polls=choices.of("polls", (1, 2, 5)),
         token_seconds=choices.of("life of a token", (0.0, 0.0, 3.0, 20.0)) or None,
