@@ -403,12 +403,11 @@ def require_names(path: LedgerName, plan: Plan, counts: Counts) -> None:
 
 def require_approved(path: LedgerName, plan: Plan, actions: Sequence[AuditEntry]) -> None:
     """Raises PlanError if the plan needs an approval that nobody but its planner, or nobody at all, has given."""
-    planner = plan.summary.get("planned_by")
-    approvals = [action for action in actions if action.action == Action.APPROVE]
-    if planner is not None and not any(f"{one.user} on {one.host}" != planner for one in approvals):
+    if plan.awaits_approval(actions):
         raise PlanError(
-            f"{path} was planned by {planner} and needs the approval of another account; nothing was sent.",
-            hint=f"`bulksms report {path}` shows it to them, `bulksms approve {path} FINGERPRINT` approves it.",
+            f"{path} was planned by {plan.planned_by} and needs the approval of another account; nothing was sent.",
+            hint=f"`bulksms report {path} --columns row,recipient,text` shows the texts to them, "
+            f"`bulksms approve {path} {plan.fingerprint}` approves them.",
         )
 
 

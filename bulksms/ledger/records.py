@@ -4,7 +4,7 @@ Three kinds: messages, runs and what they prove; what people decide (operator ac
 living run, and what it sees of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -46,6 +46,17 @@ class Plan:
     """POSIX seconds; None until a run had one."""
     purged_at: str | None = None
     """When names and texts were removed for good; from then on nobody can be sent anything from this ledger."""
+
+    @property
+    def planned_by(self) -> str | None:
+        """The account that planned it, if another one has to approve it."""
+        return self.summary.get("planned_by")
+
+    def awaits_approval(self, actions: "Iterable[AuditEntry]") -> bool:
+        """Whether it needs an approval that nobody but its planner, or nobody at all, has given."""
+        planner = self.planned_by
+        approvals = [action for action in actions if action.action == Action.APPROVE]
+        return planner is not None and not any(f"{one.user} on {one.host}" != planner for one in approvals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ class Summary:
     reasons: tuple[tuple[State, str | None, int], ...] = ()
     """After a run: its messages by state and reason, as `LedgerReader.reasons` counts them."""
     machines: tuple[MachineRecord, ...] = ()
+    awaits_approval: bool = False
+    """Whether another account has to approve the plan before anything of it is sent."""
 
     @property
     def total(self) -> int:
@@ -169,6 +171,7 @@ def summarise(reader: LedgerReader, run: int | None = None) -> Summary:
         is_living=counts.is_living,
         is_rehearsal=bool(last and last.settings.get("sandbox")),
         machines=tuple(reader.machines()),
+        awaits_approval=plan.planned_by is not None and plan.awaits_approval(reader.operator_actions()),
     )
 
 
@@ -208,14 +211,18 @@ def next_steps(
     looks = [state.value for state in ATTENTION if counts[state]]
     who = " or ".join(word.replace("_", " ") for word in looks)
     look = [Step(f"To see the messages that are {who}", ("report", ledger, "--only", ",".join(looks)))] if looks else []
-    if is_rehearsal:
+    if is_rehearsal or summary.is_rehearsal:
         return look
+    if summary.awaits_approval:
+        return approval(summary.ledger, summary.fingerprint)
     steps = []
     if counts[State.QUEUED]:
         working = f", and the server still works on {counts[State.PROCESSING]:,}" if counts[State.PROCESSING] else ""
         are = "is" if counts[State.QUEUED] == 1 else "are"
-        why = f"{counts[State.QUEUED]:,} {are} queued{working}; to continue"
-        return [Step(why, ("resume", ledger)), *look]
+        why = f"{counts[State.QUEUED]:,} {are} queued{working}; to "
+        if summary.run is None:
+            return [Step(why + "start", ("send", ledger))]
+        return [Step(why + "continue", ("resume", ledger)), *look]
     if processing := counts[State.PROCESSING]:
         why = f"The server still works on {processing:,}; to ask what became of them, sending nothing"
         steps.append(Step(why, ("resume", ledger)))
@@ -232,6 +239,15 @@ def next_steps(
         steps.append(Step(f"{count:,} did not get it, as somebody found out; to send to them", arguments))
     steps += _settling(summary) if counts[State.UNKNOWN] else []
     return steps or (_after_success(summary) if counts[State.ACCEPTED] else [])
+
+
+def approval(ledger: LedgerName, fingerprint: str) -> list[Step]:
+    """What another account does with a plan that needs its approval."""
+    look = ("report", str(ledger), "--columns", "row,recipient,text")
+    return [
+        Step("It needs the approval of another account; to see its texts", look),
+        Step("To approve them, under that account", ("approve", str(ledger), fingerprint)),
+    ]
 
 
 def _after_success(summary: Summary) -> list[Step]:

@@ -59,7 +59,7 @@ FOUND = ["accepted", "failed", "unknown", "awaiting_approval", "accepted", "acce
 def test_status_says_what_to_do_next_and_how_the_last_run_ended(cli: "CliHarness") -> None:
     cli.people(3)
     cli("plan", "people.csv")
-    assert "3 are queued; to continue:\n  bulksms resume people.ledger.db\n" in cli("status", "people.ledger.db").err
+    assert "3 are queued; to start:\n  bulksms send people.ledger.db\n" in cli("status", "people.ledger.db").err
     cli.server()
     cli.write("first.csv", 'directoryObject,text\n"CN=Ann [422],DC=x",Hello\n"CN=Bob,DC=x",Hello\n')
     cli("send", "first.csv", "--canary", "1", "--yes")

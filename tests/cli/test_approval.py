@@ -21,7 +21,7 @@ def server(cli: "CliHarness", monkeypatch: pytest.MonkeyPatch) -> "Server":
     account(monkeypatch, "anna")
     result = cli("plan", "people.csv", "--needs-approval")
     assert result.code == 0
-    assert "Another account approves it with:\n  bulksms approve people.ledger.db " in result.out
+    assert "To approve them, under that account:\n  bulksms approve people.ledger.db " in result.out
     return cli.server()
 
 
@@ -41,7 +41,21 @@ def test_nothing_is_sent_without_an_approval(call: tuple[str, ...], server: "Ser
     result = cli(*call, "--yes")
     assert result.code == 3
     assert "needs the approval of another account; nothing was sent." in result.err
-    assert "bulksms approve people.ledger.db FINGERPRINT" in result.err
+    assert f"`bulksms approve people.ledger.db {fingerprint(cli)}` approves them." in result.err
+    assert server.journal.total == 0
+
+
+def test_status_shows_the_second_person_the_texts_and_how_to_approve_them(
+    server: "Server", cli: "CliHarness", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account(monkeypatch, "boris")
+    shown = cli("status", LEDGER)
+    look, approve = [shlex.split(line)[1:] for line in shown.err.splitlines() if line.startswith("  bulksms ")]
+    texts = cli(*look).out
+    with open_ledger(cli.folder / LEDGER) as reader:
+        assert all(message.recipient in texts and message.text in texts for message in reader.messages())
+    assert cli(*approve).code == 0
+    assert "3 are queued; to start:\n  bulksms send people.ledger.db\n" in cli("status", LEDGER).err
     assert server.journal.total == 0
 
 

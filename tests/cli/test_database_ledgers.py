@@ -27,7 +27,7 @@ def counts(cli: "CliHarness", ledger: str) -> dict[str, int]:
 def test_a_plan_is_published_and_looked_at_by_its_url(cli: "CliHarness", people: str, database: str) -> None:
     planned = cli("plan", "people.csv", "--ledger", people)
     assert planned.code == 0
-    assert f"Planned: {people}. Send it with: bulksms send '{people}'" in planned.out
+    assert f"Planned: {people}.\nTo send it:\n  bulksms send '{people}'" in planned.out
     assert not list(cli.folder.glob("*.db"))
     assert counts(cli, people) == {"queued": 3}
     assert cli("verify", people).code == 0

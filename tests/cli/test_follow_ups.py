@@ -164,6 +164,6 @@ def test_quiet_plans_without_a_preview(cli: "CliHarness") -> None:
     cli.people(3)
     result = cli("plan", "people.csv", "--quiet")
     assert (result.out.splitlines(), result.err) == (
-        ["Planned: people.ledger.db. Send it with: bulksms send people.ledger.db"],
+        ["Planned: people.ledger.db.", "To send it:", "  bulksms send people.ledger.db"],
         "",
     )

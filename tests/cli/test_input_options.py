@@ -249,7 +249,7 @@ def test_plan_keeps_the_ledger_queued_and_needs_no_url(cli: "CliHarness") -> Non
     cli.people(3)
     result = cli("plan", "people.csv")
     assert result.code == 0
-    assert "Planned: people.ledger.db. Send it with: bulksms send people.ledger.db" in result.out
+    assert "Planned: people.ledger.db.\nTo send it:\n  bulksms send people.ledger.db" in result.out
     assert [line.state.value for line in cli.lines()] == ["queued"] * 3
 
 

@@ -93,7 +93,7 @@ def test_rejects_show_and_quiet(cli: "CliHarness") -> None:
     found = cli("plan", "people.csv", "--skip-invalid", "--show", "0", "--json").json
     assert found["examples"] == []
     result = cli("plan", "people.csv", "--skip-invalid", "--quiet", "--ledger", "quiet.db")
-    assert result.out == "Planned: quiet.db. Send it with: bulksms send quiet.db\n"
+    assert result.out == "Planned: quiet.db.\nTo send it:\n  bulksms send quiet.db\n"
     assert "Hello 0" in cli("plan", "people.csv", "--skip-invalid", "--ledger", "loud.db").out
 
 

@@ -1,6 +1,7 @@
 """The run lock: one run at a time, and no lock outlives its process."""
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,21 @@ def test_the_lock_is_on_a_file_beside_the_ledger_and_goes_with_the_run(tmp_path:
     assert not is_held(ledger)
     assert lock_path(ledger).read_bytes() == b""
     held.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes; its files inherit the folder's rights")
+@pytest.mark.parametrize(("ledger_mode", "mode"), [(0o600, 0o600), (0o660, 0o660), (0o666, 0o666), (0o440, 0o640)])
+def test_who_may_write_the_ledger_may_lock_it_whoever_locked_it_first(
+    tmp_path: Path, ledger_mode: int, mode: int
+) -> None:
+    ledger = tmp_path / "people.ledger.db"
+    ledger.touch()
+    lock_path(ledger).touch(mode=0o600)
+    ledger.chmod(ledger_mode)
+    held = RunLock(ledger)
+    held.acquire("anna")
+    held.release()
+    assert stat.S_IMODE(lock_path(ledger).stat().st_mode) == mode
 
 
 def test_a_second_run_is_refused_and_reported_who_has_the_ledger(tmp_path: Path) -> None:
@@ -132,7 +148,7 @@ def test_a_symbolic_link_leads_to_the_lock_of_the_file(tmp_path: Path) -> None:
 def test_a_lock_file_that_cannot_be_made_is_trouble_in_a_sentence(tmp_path: Path) -> None:
     ledger = tmp_path / "people.ledger.db"
     lock_path(ledger).mkdir()
-    with pytest.raises(LedgerError, match="cannot be made") as trouble:
+    with pytest.raises(LedgerError, match="cannot be opened") as trouble:
         RunLock(ledger).acquire("anna")
     assert not isinstance(trouble.value, LedgerLockedError)
 

@@ -17,7 +17,7 @@ from bulksms.ledger import Author, ledger_at, new_draft, open_ledger
 from bulksms.model.run_settings import RunSettings
 from bulksms.planning.follow_up import NO_OVERLAPS, Overlaps
 from bulksms.planning.plan import Preview, count_of
-from bulksms.report.summary import Step
+from bulksms.report.summary import Step, approval
 from bulksms.system import operator
 
 
@@ -51,11 +51,10 @@ def run_plan(options: PlanOptions) -> None:
     show(preview, overlaps)
     if options.as_json:
         return
-    if options.needs_approval:
-        approve = command_line(("approve", str(path), preview.fingerprint))
-        echo(f"Planned: {path}. Another account approves it with:\n  {approve}")
-    else:
-        echo(f"Planned: {path}. Send it with: {command_line(('send', str(path)))}")
+    echo(f"Planned: {path}.")
+    steps = approval(path, preview.fingerprint) if options.needs_approval else [Step("To send it", ("send", str(path)))]
+    for why, command in steps:
+        echo(f"{why}:\n  {command_line(command)}")
 
 
 def run_approve(options: ApproveOptions) -> None:
@@ -72,7 +71,8 @@ def run_approve(options: ApproveOptions) -> None:
     if options.fingerprint.lower() != plan.fingerprint:
         raise PlanError(
             f"{path} has another fingerprint: {plan.fingerprint}. Nothing was approved.",
-            hint=f"Look at what would be sent, `bulksms report {path}`, and approve the fingerprint of that.",
+            hint=f"Look at what would be sent, `bulksms report {path} --columns row,recipient,text`, "
+            "and approve the fingerprint of that.",
         )
     if planner == " on ".join(operator()):
         raise PlanError(

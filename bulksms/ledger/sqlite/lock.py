@@ -8,6 +8,7 @@ never removed.
 
 import os
 import sqlite3
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +33,21 @@ def log_path(ledger: Path) -> Path:
     """The write-ahead log; SQLite puts it beside the file itself, not beside a symbolic link."""
     real = ledger.resolve()
     return real.with_name(real.name + "-wal")
+
+
+def share_as(ledger: Path, descriptor: int) -> None:
+    """Give a file beside the ledger the ledger's group and mode, as SQLite does with its own.
+
+    Another account that may write the ledger could not work on it otherwise. Only the owner of the file can.
+    """
+    if sys.platform != "win32":
+        with suppress(OSError):
+            like, now = ledger.stat(), os.fstat(descriptor)
+            mode = like.st_mode & 0o666 | 0o600
+            if now.st_gid != like.st_gid:
+                os.fchown(descriptor, -1, like.st_gid)
+            if stat.S_IMODE(now.st_mode) != mode:
+                os.fchmod(descriptor, mode)
 
 
 def is_held(ledger: Path) -> bool:
@@ -100,12 +116,15 @@ class RunLock:
 
     def _open(self) -> int:
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
+            what = "opened" if self._path.exists() else "made"
             raise LedgerError(
-                f"The lock file {self._path.name} cannot be made: {error.strerror}.",
-                hint="A ledger needs a folder that can be written to.",
+                f"The lock file {self._path.name} cannot be {what}: {error.strerror}.",
+                hint="A ledger needs a folder, and a lock file if there is one, that this account can write to.",
             ) from error
+        share_as(self._ledger, descriptor)
+        return descriptor
 
 
 def _holder(descriptor: int) -> str:

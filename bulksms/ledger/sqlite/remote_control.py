@@ -14,6 +14,7 @@ import msgspec
 
 from bulksms.ledger.records import Author, ControlCommand, RunStatus
 from bulksms.ledger.sqlite import database
+from bulksms.ledger.sqlite.lock import share_as
 
 
 def control_path(ledger: Path) -> Path:
@@ -69,6 +70,7 @@ def write_status(ledger: Path, pace: RunStatus) -> None:
     fresh = path.with_name(path.name + ".new")
     with suppress(OSError):
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            share_as(ledger, file.fileno())
             file.write(msgspec.json.encode(pace))
         fresh.replace(path)
 
