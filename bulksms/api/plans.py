@@ -112,6 +112,7 @@ def read_into(  # noqa: PLR0913 - two of them are callbacks
             first_examples=options.first_examples,
             progress=progress,
         )
+        found.has_suppressions, found.has_earlier = bool(options.suppress), bool(earlier)
         for finding in still_living(earlier):
             found.warn(finding)
     _require_sendable(found, skip_invalid=options.skip_invalid)
@@ -152,5 +153,5 @@ def _require_sendable(preview: Preview, *, skip_invalid: bool) -> None:
         raise NotSendableError(
             f"{preview.input} has nobody to send to: of {count_of(preview.rows, 'row')} none is left.",
             preview,
-            hint=f"Left out: {left_out(preview)}.",
+            hint=f"Left out: {left_out(preview) or 'none'}.",
         )

@@ -15,7 +15,7 @@ from bulksms.ledger.contract import (
     damage_error,
     unfinished_error,
 )
-from bulksms.ledger.name import DatabaseUrl, LedgerName, LedgerUrl, file_beside, is_url, ledger_name
+from bulksms.ledger.name import DatabaseUrl, LedgerName, LedgerUrl, file_beside, free_beside, is_url, ledger_name
 from bulksms.ledger.opening import (
     export_ledger,
     import_ledger,
@@ -107,6 +107,7 @@ __all__ = [
     "damage_error",
     "export_ledger",
     "file_beside",
+    "free_beside",
     "import_ledger",
     "is_url",
     "last_start",

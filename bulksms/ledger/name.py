@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import count
 from os import environ
 from pathlib import Path
 from typing import Self
@@ -107,6 +108,12 @@ def file_beside(ledger: LedgerName, ending: str) -> Path:
     """A file that is called like the ledger: beside it, or in the working directory if that is in a database."""
     file = Path(ledger.name) if isinstance(ledger, LedgerUrl) else ledger
     return file.with_name(ledger.name.removesuffix(".ledger.db") + ending)
+
+
+def free_beside(ledger: LedgerName, name: str, ending: str) -> Path:
+    """A file beside it that is not there yet: `.NAME` and the ending, with a number before the ending if need be."""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(file for each in names if not (file := file_beside(ledger, each + ending)).exists())
 
 
 def ledger_name(text: str) -> LedgerName:

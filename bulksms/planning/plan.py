@@ -82,6 +82,10 @@ class Preview:
     suppressed: int = 0
     already_sent: int = 0
     """Left out because, by an earlier ledger, they were or may have been sent a message."""
+    has_suppressions: bool = False
+    """Whether there was a list of people to leave out, so that none of them in the input is worth a word."""
+    has_earlier: bool = False
+    """The same of earlier ledgers."""
     kinds: dict[str, int] = field(default_factory=dict)
     sizes: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Messages by (encoding, segments)."""
@@ -156,8 +160,12 @@ def count_of(count: int, noun: str) -> str:
 def left_out(preview: Preview) -> str:
     """The rows that are not sent, and why, such as `2 duplicates, 1 suppressed`."""
     parts = [count_of(preview.duplicates, "duplicate")] if preview.duplicates else []
-    others = ((preview.suppressed, "suppressed"), (preview.already_sent, "sent before"), (preview.bad, "bad"))
-    return ", ".join(parts + [f"{count:,} {word}" for count, word in others if count]) or "none"
+    others = (
+        (preview.suppressed, "suppressed", preview.has_suppressions),
+        (preview.already_sent, "sent before", preview.has_earlier),
+        (preview.bad, "bad", False),
+    )
+    return ", ".join(parts + [f"{count:,} {word}" for count, word, is_asked in others if count or is_asked])
 
 
 def build_plan(  # noqa: PLR0913 - five keywords that most callers leave out

@@ -5,6 +5,7 @@ messages are queued there is one thing to do, to go on; what became of the other
 tried.
 """
 
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from bulksms.errors import BulksmsError, InputError, LedgerError, PlanError, ServerError, UsageError
-from bulksms.ledger import LedgerName, LedgerReader, MachineRecord, file_beside, open_ledger
+from bulksms.ledger import LedgerName, LedgerReader, MachineRecord, file_beside, free_beside, open_ledger
 from bulksms.model.message import Reason, State
 from bulksms.model.run_settings import StopReason
 from bulksms.report import shapes
@@ -252,26 +253,33 @@ def approval(ledger: LedgerName, fingerprint: str) -> list[Step]:
 
 def _after_success(summary: Summary) -> list[Step]:
     """Nothing is left to do but to keep the report, and to write again."""
-    page = str(file_beside(summary.ledger, ".html"))
+    page = str(free_beside(summary.ledger, "", ".html"))
+    command = follow_up(summary.ledger, "follow-up")
     return [
         Step("For the ticket, the whole report", ("report", str(summary.ledger), "--format", "html", "-o", page)),
         Step(
-            "To those who got it or may have, an update, a correction or the all-clear, once follow-up.txt says it",
-            follow_up(summary.ledger, "follow-up"),
+            f"To those who got it or may have, an update, a correction or the all-clear, once {command[4]} says it",
+            command,
         ),
     ]
 
 
 def follow_up(ledger: LedgerName, name: str) -> tuple[str, ...]:
-    """The command that sends `NAME.txt` to those who got it or may have, from a ledger of that name."""
-    other = file_beside(ledger, f".{name}.ledger.db")
-    return ("send", "--sent-in", str(ledger), "--text-file", f"{name}.txt", "--ledger", str(other))
+    """The command that sends `NAME.txt` to those who got it or may have, from a ledger of that name.
+
+    Once that ledger is there its text was sent, so the next message has a number in both names.
+    """
+    own = file_beside(ledger, ".ledger.db")
+    first = own.with_name(re.sub(rf"\.{name}(-\d+)?(?=\.ledger\.db$)", "", own.name))
+    other = free_beside(first, f".{name}", ".ledger.db")
+    text = other.name.removesuffix(".ledger.db").rpartition(".")[2] + ".txt"
+    return ("send", "--sent-in", str(ledger), "--text-file", text, "--ledger", str(other))
 
 
 def _settling(summary: Summary) -> list[Step]:
     """A file of the unknown messages, to be edited once their outcome is known, and the command that settles them."""
     ledger = str(summary.ledger)
-    file = str(file_beside(summary.ledger, ".unknown.csv"))
+    file = str(free_beside(summary.ledger, ".unknown", ".csv"))
     return [
         Step(
             f"{summary.counts[State.UNKNOWN]:,} may or may not have been sent; to write them into a file",

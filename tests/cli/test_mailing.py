@@ -121,6 +121,8 @@ def test_the_preview_says_what_differs_from_the_last_time(alert: "CliHarness") -
     alert.server()
     first = alert("send", NAME, *GIVEN, "--yes")
     assert "last time" not in first.err
+    shown = alert("send", NAME, "--set", "until=20:00", "--set", "next=16:00", "--dry-run").out
+    assert "the same people; until was 18:00" in " ".join(shown.split())
     people = alert.folder / "staff.csv"
     lines = people.read_text(encoding="utf-8").splitlines()
     people.write_text("\n".join([lines[0], *lines[2:], '"CN=New,DC=x",New', '"CN=Newer,DC=x",N', ""]), encoding="utf-8")
@@ -143,6 +145,7 @@ def test_check_says_by_day_what_would_happen_by_night(alert: "CliHarness") -> No
     assert "The VPN is down until (until). Next news at (next)." in checked.out
     assert "The value until is given when it is sent" in checked.err
     assert "Dry run: nothing was sent" in checked.out
+    assert "--expect" not in checked.out, "no value is given yet, so this plan is never sent"
     assert alert.files == {NAME, "staff.csv"}
 
 

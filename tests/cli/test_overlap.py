@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,43 @@ def test_new_says_who_was_sent_the_text_already(cli: "CliHarness") -> None:
     )
     assert "To send to the others only:\n  bulksms send people.csv --new --not-sent-in " in result.err
     assert server.journal.total == 11
+
+
+def test_the_command_for_the_others_has_the_options_that_were_typed(cli: "CliHarness") -> None:
+    server = cli.server()
+    cli.people(5)
+    options = ("--text", "It is ((directoryObject)).", "--suppress", "never.csv")
+    cli.write("never.csv", "dn\n")
+    assert cli(*SEND, *options).code == 0
+    add_a_person(cli)
+    result = cli("send", "people.csv", *options, "--dry-run")
+    (command,) = [line for line in result.err.splitlines() if "--new --not-sent-in" in line]
+    in_a_hint = cli(*SEND, *options).err.split("`")[1]
+    for line in (command, in_a_hint):
+        words = shlex.split(line)[1:]
+        assert [words[words.index(name) + 1] for name in ("--text", "--suppress")] == [options[1], options[3]]
+    assert cli(*words, "--yes", "--ledger", "others.db").code == 0
+    assert server.journal.total == 6
+
+
+def test_no_command_is_offered_where_there_are_no_others(cli: "CliHarness") -> None:
+    cli.server()
+    cli.people(3)
+    assert cli(*SEND).code == 0
+    result = cli(*SEND, "--new", "--ledger", "again.db")
+    assert "3 of these 3 were sent this text" in result.err
+    assert "To send to the others" not in result.err
+
+
+def test_the_preview_says_that_a_list_left_nobody_out(cli: "CliHarness") -> None:
+    cli.server()
+    cli.people(3)
+    assert cli(*SEND).code == 0
+    cli.write("never.csv", 'dn\n"CN=Somebody else,DC=x"\n')
+    cli.write("more.csv", 'dn,text\n"CN=New,DC=x",Hello\n')
+    result = cli("send", "more.csv", "--suppress", "never.csv", "--not-sent-in", "people.ledger.db", "--dry-run")
+    assert "more.csv: 1 row, 1 to send, 0 suppressed, 0 sent before\n" in result.out
+    assert "0 suppressed" not in cli("send", "more.csv", "--dry-run").out
 
 
 @pytest.mark.parametrize("command", [("plan", "people.csv", "--ledger", "p.db"), ("send", "people.csv", "--dry-run")])

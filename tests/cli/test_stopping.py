@@ -99,6 +99,7 @@ def test_cancel_says_what_it_did_and_whom_to_correct(cli: "CliHarness", start: "
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 143
     assert re.search(r"Stopped \(interrupted\): by .+ on .+ with bulksms cancel\.", talk)
+    assert "Exit code 143: terminated; nothing is left queued." in talk
     assert result.code == 0
     assert f"{states(cli)[State.CANCELLED]} cancelled" in result.out
     command = [line for line in result.err.splitlines() if line.startswith("  bulksms ")]

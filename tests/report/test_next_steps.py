@@ -92,3 +92,33 @@ def test_nothing_is_suggested_that_could_tell_somebody_twice(counts: dict[tuple[
 @given(counts=COUNTS)
 def test_a_rehearsal_can_only_be_looked_at(counts: dict[tuple[State, Reason | None], int]) -> None:
     assert {command for command, *_ in suggested(counts, is_rehearsal=True)} <= {"report"}
+
+
+def steps_of(ledger: Path, counts: dict[State, int], *, is_rehearsal: bool = False) -> list[str]:
+    of_state = {state: counts.get(state, 0) for state in State}
+    summary = Summary(ledger, 1, "people.csv", None, "", of_state, 0, 0, None, None, is_rehearsal=is_rehearsal)
+    reasons = [(State.FAILED, Reason.RESOLVED_BY_HAND, of_state[State.FAILED])]
+    return [" ".join(step.arguments).replace(f"{ledger.parent}/", "") for step in next_steps(summary, reasons)]
+
+
+def test_a_file_that_is_there_already_is_not_named_again(tmp_path: Path) -> None:
+    ledger = tmp_path / "people.ledger.db"
+    for name in ("people.html", "people.unknown.csv", "people.unknown-2.csv", "people.follow-up.ledger.db"):
+        (tmp_path / name).touch()
+    assert [command.rpartition(" ")[2] for command in steps_of(ledger, {State.UNKNOWN: 1})] == [
+        "unknown",
+        "people.unknown-3.csv",
+        "people.unknown-3.csv",
+    ]
+    page, follow_up = steps_of(ledger, {State.ACCEPTED: 1})
+    assert page.endswith("-o people-2.html")
+    assert follow_up.endswith("--text-file follow-up-2.txt --ledger people.follow-up-2.ledger.db")
+    _, third = steps_of(tmp_path / "people.follow-up.ledger.db", {State.ACCEPTED: 1})
+    assert third == (
+        "send --sent-in people.follow-up.ledger.db --text-file follow-up-2.txt --ledger people.follow-up-2.ledger.db"
+    )
+
+
+def test_what_a_rehearsal_sent_is_not_sent_again(tmp_path: Path) -> None:
+    shown = steps_of(tmp_path / "people.sandbox.db", {State.FAILED: 1}, is_rehearsal=True)
+    assert shown == ["report people.sandbox.db --only failed"]

@@ -68,7 +68,7 @@ def _check_mailing(file: str, options: CheckOptions) -> int:
         code = _check_server(options.endpoint.url, None, options)
     click.echo("")
     sending = _as_sent(file, options)
-    code = run_send(sending) or code
+    code = run_send(sending, is_check=True) or code
     to_be_given = (word for name, value in sending.input.set if value == f"({name})" for word in ("--set", f"{name}=…"))
     say("To send it, with a value in the place of each …:" if sending.input.set else "To send it:")
     info(f"  {command_line(('send', file, *to_be_given))}")

@@ -46,7 +46,7 @@ def run_plan(options: PlanOptions) -> None:
         bar = reading_shown(quiet=options.quiet)
         preview = read_into(draft, choice, bar, refuse)
         overlaps = warn_of_overlap(draft, preview.to_send, path, options.start_registry)
-        say_how_to_leave_out(overlaps, options.source)
+        say_how_to_leave_out(overlaps, preview.to_send, options.source, options.input, options.lookup)
         save_plan(draft, preview, needs_approval=options.needs_approval)
     show(preview, overlaps)
     if options.as_json:

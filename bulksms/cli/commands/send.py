@@ -1,5 +1,6 @@
 """`bulksms send`: read, check, ask, send, and write the ledger."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from bulksms.adaxes import Endpoint
 from bulksms.api.plans import save_plan
 from bulksms.cli.commands.sandbox import rehearse
 from bulksms.cli.flows.duplicate_guard import (
+    as_typed,
     histories,
     leaving_out,
     new_means,
@@ -38,7 +40,7 @@ from bulksms.cli.flows.read_input import (
 from bulksms.cli.options.commands import SendOptions
 from bulksms.cli.options.endpoint import base_url, resolve, url_if_given
 from bulksms.cli.options.mailing import Mailing, as_noted, differences, read_mailing
-from bulksms.cli.ui.console import info, quoted, say
+from bulksms.cli.ui.console import fitted, info, quoted, say
 from bulksms.cli.ui.preview import echo, print_preview_json, show_preview, show_table
 from bulksms.cli.ui.prompts import confirm, require_limits
 from bulksms.errors import PlanError, UsageError
@@ -49,13 +51,16 @@ from bulksms.planning.plan import Preview
 from bulksms.report.text import local_minute
 
 
-def run_send(options: SendOptions) -> int:
-    """Send an input or a ledger, or do all of that but send; the exit code."""
+def run_send(options: SendOptions, *, is_check: bool = False) -> int:
+    """Send an input or a ledger, or do all of that but send; the exit code.
+
+    A check is a dry run whose plan cannot be named by --expect: its values are not given yet.
+    """
     with begun(options.output, options.endpoint, is_for_real=not options.dry_run):
-        return _send(options)
+        return _send(options, is_check=is_check)
 
 
-def _send(options: SendOptions) -> int:
+def _send(options: SendOptions, *, is_check: bool) -> int:
     source = options.source
     if source is not None and source != "-":
         name = ledger_name(source)
@@ -68,7 +73,7 @@ def _send(options: SendOptions) -> int:
     if mailing is not None:
         choice = replace(choice, ledger_stem=mailing.file.stem)
     if options.dry_run:
-        return _dry_run(choice, settings, options, mailing)
+        return _dry_run(choice, settings, options, mailing, is_check=is_check)
     if options.sandbox:
         return finish(rehearse(choice, settings, options), options.output)
     url = base_url(options.endpoint)
@@ -86,7 +91,8 @@ def _send(options: SendOptions) -> int:
             preview.to_send, preview.fingerprint, max_recipients=options.max_recipients, expect=options.expect
         )
         overlaps = warn_of_overlap(draft, preview.to_send, path, options.run.start_registry)
-        say_how_to_leave_out(overlaps, source)
+        named = source if options.mailing is None else str(options.mailing)
+        say_how_to_leave_out(overlaps, preview.to_send, named, options.input, options.lookup)
         own = start_record_of(path, preview.fingerprint, None, url, preview.to_send)
         require_possible(options.run, settings, quiet=options.output.quiet)
         require_not_started(own, options.run.start_registry, new=options.new)
@@ -102,7 +108,9 @@ def _send(options: SendOptions) -> int:
     return run_and_finish(request, options, claim=claim, is_new=True, new=options.new)
 
 
-def _dry_run(choice: InputChoice, settings: RunSettings, options: SendOptions, mailing: Mailing | None) -> int:
+def _dry_run(
+    choice: InputChoice, settings: RunSettings, options: SendOptions, mailing: Mailing | None, *, is_check: bool
+) -> int:
     url = url_if_given(options.endpoint)
     as_json = options.output.as_json
 
@@ -121,15 +129,17 @@ def _dry_run(choice: InputChoice, settings: RunSettings, options: SendOptions, m
         differing = [] if mailing is None else list(differences(draft, mailing, choice.options))
         own = options.ledger or Path()
         overlaps = warn_of_overlap(draft, preview.to_send, own, options.run.start_registry)
-        say_how_to_leave_out(overlaps, choice.source)
+        named = choice.source if mailing is None else str(mailing.file)
+        say_how_to_leave_out(overlaps, preview.to_send, named, options.input, options.lookup)
     show(preview, overlaps)
     if not as_json:
         show_table(differing, echo)
     require_limits(preview.to_send, preview.fingerprint, max_recipients=options.max_recipients, expect=options.expect)
     if not as_json:
-        echo("Dry run: nothing was sent, and nothing is left behind. To send exactly this, and nothing else, write")
-        echo(f"  --expect {preview.fingerprint}")
-        echo("in the place of --dry-run.")
+        exactly = "" if is_check else " To send exactly this, and nothing else, write"
+        echo(fitted(f"Dry run: nothing was sent, and nothing is left behind.{exactly}", sys.stdout))
+        if exactly:
+            echo(f"  --expect {preview.fingerprint}\nin the place of --dry-run.")
     return 0
 
 
@@ -151,7 +161,9 @@ def _send_again(path: LedgerName, choice: InputChoice, options: SendOptions) -> 
         plan, left = reader.plan(), reader.counts().left
         sent_before = draft.count_queued(reader.possibly_sent())
         new_people = preview.to_send - draft.count_queued_for(who.key for who in reader.possible_recipients())
-    to_the_new, to_all = _ways_on(path, str(choice.source), preview.to_send, new_people, sent_before)
+    named = str(choice.source if options.mailing is None else options.mailing)
+    anew = leaving_out(named, path, typed=as_typed(options.input, options.lookup))
+    to_the_new, to_all = _ways_on(anew, preview.to_send, new_people, sent_before)
     if plan.fingerprint != preview.fingerprint:
         on = f"`bulksms resume {quoted(str(path))}` goes on with what is left of the old plan; " if left else ""
         raise PlanError(
@@ -166,12 +178,12 @@ def _send_again(path: LedgerName, choice: InputChoice, options: SendOptions) -> 
     return continue_ledger(path, options, _asked(options, f"{to_the_new}; {to_all}.", endpoint))
 
 
-def _ways_on(path: LedgerName, source: str, to_send: int, new_people: int, sent_before: int) -> tuple[str, str]:
-    """How an input whose ledger is there goes out all the same: to the new people, and to all of them."""
+def _ways_on(anew: str, to_send: int, new_people: int, sent_before: int) -> tuple[str, str]:
+    """How an input whose ledger is there goes out all the same: by `anew` to the new people, and to all of them."""
     if not new_people:
         return "It was sent to everybody in it, or may have been", new_means(to_send, sent_before)
     them = "the 1 who is new" if new_people == 1 else f"the {new_people:,} to whom it did not send"
-    return f"`{leaving_out(source, path)}` sends to {them}", new_means(to_send, sent_before)
+    return f"`{anew}` sends to {them}", new_means(to_send, sent_before)
 
 
 def _asked(options: SendOptions, ways_on: str, endpoint: Endpoint | None = None) -> Again:

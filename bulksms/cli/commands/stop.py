@@ -12,7 +12,7 @@ from bulksms.cli.options.commands import CancelOptions, PauseOptions, StopOption
 from bulksms.cli.ui.console import command_line, info, on_terminal, say
 from bulksms.cli.ui.result import print_status, say_next
 from bulksms.errors import LedgerError, LedgerLockedError
-from bulksms.ledger import Author, ControlCommand, Counts, LedgerName, file_beside, ledger_at, open_ledger
+from bulksms.ledger import Author, ControlCommand, Counts, LedgerName, free_beside, ledger_at, open_ledger
 from bulksms.model.message import State
 from bulksms.planning.plan import count_of
 from bulksms.report.summary import Step, follow_up, next_steps, status, summarise
@@ -69,7 +69,7 @@ def run_pause(options: PauseOptions) -> None:
     """Hold every machine, without waiting for it."""
     ledger_at(options.ledger).send_command(ControlCommand.PAUSE, Author.here("bulksms pause"))
     say(f"No machine begins anything on {options.ledger.name}. To let them go on, and to work on it here as well:")
-    say(f"  {command_line(('resume', str(options.ledger)))}")
+    info(f"  {command_line(('resume', str(options.ledger)))}")
 
 
 def run_cancel(options: CancelOptions) -> None:
@@ -96,12 +96,11 @@ def run_cancel(options: CancelOptions) -> None:
 
 def _after_cancelling(ledger: LedgerName, *, reached: bool) -> Iterator[Step]:
     """What there is to do about those who got the wrong text, and about all others."""
-    anew = str(file_beside(ledger, ".new.ledger.db"))
+    anew = str(free_beside(ledger, ".new", ".ledger.db"))
     others = ("send", "INPUT", "--not-sent-in", str(ledger), "--ledger", anew)
     if reached:
-        yield Step(
-            "To those who got it or may have, once correction.txt says what is right", follow_up(ledger, "correction")
-        )
+        correction = follow_up(ledger, "correction")
+        yield Step(f"To those who got it or may have, once {correction[4]} says what is right", correction)
         yield Step("To everybody else, with the right INPUT", others)
     else:
         yield Step("Nobody got it; to send the right INPUT", others)

@@ -8,12 +8,13 @@ safe way is named first, as a command that can be copied; `--new` alone comes se
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from bulksms.api.histories import Histories
+from bulksms.cli.options.declaration import Options
 from bulksms.cli.ui.console import command_line, info, quoted, say
 from bulksms.errors import PlanError, UsageError
 from bulksms.ledger import LedgerName, LedgerSnapshot, ledger_at, ledger_name
@@ -158,17 +159,33 @@ def warn_of_overlap(queued: Queued, to_send: int, own: LedgerName, registry: Pat
     return overlaps
 
 
-def say_how_to_leave_out(overlaps: Overlaps, source: str | None) -> None:
-    """The command that sends the plan to the others only, where there is an input to name."""
-    if overlaps.found and source not in (None, "-"):
+def say_how_to_leave_out(overlaps: Overlaps, to_send: int, source: str | None, *options: Options) -> None:
+    """The command that sends the plan to the others only, where there are any, and an input to name."""
+    if overlaps.found and overlaps.messages < to_send and source not in (None, "-"):
         say("To send to the others only:")
-        info(f"  {leaving_out(str(source), *(overlap.ledger for overlap in overlaps.found))}")
+        ledgers = (overlap.ledger for overlap in overlaps.found)
+        info(f"  {leaving_out(str(source), *ledgers, typed=as_typed(*options))}")
 
 
-def leaving_out(source: str, *ledgers: LedgerName | str) -> str:
-    """The command that sends an input to those to whom these ledgers did not send, and cannot have."""
+def leaving_out(source: str, *ledgers: LedgerName | str, typed: Iterable[str] = ()) -> str:
+    """The command that sends an input, as `typed`, to those to whom these ledgers did not send, and cannot have."""
     left_out = [word for ledger in ledgers for word in ("--not-sent-in", str(_shown(ledger)))]
-    return command_line(("send", source, "--new", *left_out))
+    return command_line(("send", source, *typed, "--new", *left_out))
+
+
+NOT_AGAIN = ("rejects", "force", "show")
+"""Options of an input that do not decide what is sent."""
+
+
+def as_typed(*options: Options) -> list[str]:
+    """The words by which this call chose its messages: without them the same input would be another plan."""
+    words = []
+    for group in options:
+        for name, given in group.given.items():
+            if name in group.FIELDS and name not in NOT_AGAIN and given.place == "flag":
+                values = given.value if isinstance(given.value, tuple) else (given.value,)
+                words += [word for it in values for word in ((given.name,) if it is True else (given.name, str(it)))]
+    return words
 
 
 def new_means(messages: int, sent_before: int) -> str:

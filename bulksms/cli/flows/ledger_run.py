@@ -363,7 +363,7 @@ def finish(result: RunResult, output: OutputOptions) -> int:
     else:
         print_result(result.summary)
     if result.rehearsal is not None:
-        info(result.rehearsal)
+        say(result.rehearsal)
     if not output.quiet:
         say_what_next(result)
     log_unshown(result)

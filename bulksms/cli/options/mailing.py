@@ -183,7 +183,9 @@ def differences(draft: Draft, mailing: Mailing, options: "InputOptions") -> Iter
         before = _keys(reader)
         earlier = plan.summary.get("mailing", {})
     now = set(draft.recipient_keys())
-    parts = [f"{len(now - before):,} new", f"{len(before - now):,} no longer in it"]
+    parts = ["the same people"]
+    if now != before:
+        parts = [f"{len(now - before):,} new", f"{len(before - now):,} no longer in it"]
     if earlier.get("text") != options.text:
         parts.append(f"another text, it was: {cut(printable(str(earlier.get('text'))), TEXT_SHOWN)}")
     for name, value in options.values.items():

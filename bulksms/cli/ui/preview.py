@@ -231,8 +231,8 @@ def _example(example: Example, width: int) -> Iterator[str]:
 
 
 def _numbers(preview: Preview) -> Iterator[tuple[str, str]]:
-    others = f", {left_out(preview)}" if preview.to_send != preview.rows else ""
-    yield "from", f"{preview.input}: {count_of(preview.rows, 'row')}, {preview.to_send:,} to send{others}"
+    rows, to_send = count_of(preview.rows, "row"), f"{preview.to_send:,} to send"
+    yield "from", f"{preview.input}: {', '.join(filter(None, (rows, to_send, left_out(preview))))}"
     if preview.duplicates:
         rows = ", ".join(f"row {row} of row {first}" for row, first in preview.duplicate_rows)
         more = preview.duplicates - len(preview.duplicate_rows)

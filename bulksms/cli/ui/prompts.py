@@ -7,7 +7,7 @@ import threading
 
 import click
 
-from bulksms.cli.ui.console import info, on_terminal, say
+from bulksms.cli.ui.console import fitted, info, on_terminal, say
 from bulksms.cli.ui.live_display import REDRAW_EVERY
 from bulksms.cli.ui.process import heard_keyboard
 from bulksms.errors import PlanError, UsageError
@@ -109,7 +109,7 @@ def confirm(to_send: int, url: str, *, yes: bool, limited: bool, twice: int = 0)
     if not on_terminal():
         raise UsageError("There is no terminal to ask at.", hint="Add --yes to send without a question.")
     again = f", {twice:,} of them perhaps a second time" if twice else ""
-    question = f"Send {to_send:,} {'message' if to_send == 1 else 'messages'} to {url}{again}?"
+    question = fitted(f"Send {to_send:,} {'message' if to_send == 1 else 'messages'} to {url}{again}?", sys.stderr)
     if not (_is_typed(to_send, question) if to_send > TYPED_ABOVE else click.confirm(question, err=True)):
         raise click.Abort
     return "at the terminal"

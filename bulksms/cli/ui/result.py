@@ -81,7 +81,10 @@ def say_what_next(result: RunResult) -> None:
             say(f"hint: {hint}")
     if isinstance(summary.ledger, Path):
         info(f"ledger SHA-256 {_digest(summary.ledger)}")
-    say(f"Exit code {int(result.exit_code)}: {MEANINGS[ExitCode(result.exit_code)]}.")
+    meaning = MEANINGS[ExitCode(result.exit_code)]
+    if result.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) and not summary.counts[State.QUEUED]:
+        meaning = meaning.replace("what is left stays queued", "nothing is left queued")
+    say(f"Exit code {int(result.exit_code)}: {meaning}.")
     if summary.is_rehearsal and summary.counts[State.UNKNOWN]:
         say("The simulator lost answers on purpose, to show what an unknown message looks like.")
     say_next(next_steps(summary, summary.reasons, is_rehearsal=result.rehearsal is not None))
