@@ -264,7 +264,7 @@ def test_what_was_never_attempted_is_no_retry_s_business(cli: "CliHarness") -> N
     cli.people(2)
     cli("plan", "people.csv")
     result = cli(*RETRY)
-    assert "2 are queued; to continue:\n  bulksms resume people.ledger.db\n" in result.err
+    assert "2 are queued; to start:\n  bulksms send people.ledger.db\n" in result.err
     assert server.journal.total == 0
 
 

@@ -53,7 +53,7 @@ def test_the_lock_is_on_a_file_beside_the_ledger_and_goes_with_the_run(tmp_path:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes; its files inherit the folder's rights")
 @pytest.mark.parametrize(("ledger_mode", "mode"), [(0o600, 0o600), (0o660, 0o660), (0o666, 0o666), (0o440, 0o640)])
-def test_who_may_write_the_ledger_may_lock_it_whoever_locked_it_first(
+def test_the_lock_file_has_the_mode_of_the_ledger_so_another_account_can_work_on_it(
     tmp_path: Path, ledger_mode: int, mode: int
 ) -> None:
     ledger = tmp_path / "people.ledger.db"
