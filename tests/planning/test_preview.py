@@ -181,7 +181,8 @@ def test_a_duration_is_in_words(seconds: float, words: str) -> None:
 def test_one_is_not_many() -> None:
     assert [count_of(count, "row") for count in (0, 1, 2, 1_000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
     assert left_out(preview_of(duplicates=1, already_sent=2)) == "1 duplicate, 2 sent before"
-    assert left_out(preview_of()) == "none"
+    assert left_out(preview_of()) == ""
+    assert left_out(preview_of(has_suppressions=True, has_earlier=True)) == "0 suppressed, 0 sent before"
 
 
 @given(st.integers(1, 10**6), st.integers(1, 1024), st.floats(0.01, 10**4) | st.none())
