@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
+from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +22,14 @@ from bulksms.ledger import (
     SettledElsewhere,
     SharedHold,
 )
+from bulksms.ledger.postgresql.session import Connection
 from bulksms.model.message import Reason, State
 from bulksms.model.run_settings import StopReason
+from bulksms.system import SYSTEM
 from tests.ledger.machines import (
     ACCEPTED,
     DOUBTFUL,
+    LEASE,
     LOST,
     NEVER_LEFT,
     PROCESSING,
@@ -396,6 +402,58 @@ async def test_a_machine_reads_the_clock_of_the_database(database: str, tmp_path
             while machine._shared.clock_offset == 3600.0:  # noqa: ASYNC110 - the commit tells nobody
                 await asyncio.sleep(0.01)
         assert abs(machine.now() - time.time()) < 60
+
+
+@pytest.mark.parametrize("hours", [-5.0, 5.0])
+async def test_a_machine_whose_clock_is_wrong_by_hours_works_as_the_others(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    ahead = ContextVar("ahead", default=0.0)  # a machine's tasks keep the value that was set when it was opened
+    system = replace(SYSTEM, now=lambda: time.time() + ahead.get())
+    for module in ("membership", "writer", "shared_run"):
+        monkeypatch.setattr(f"bulksms.ledger.postgresql.{module}.SYSTEM", system)
+    async with cluster(database, tmp_path, 40) as them:
+        right = await them.open()
+        token = ahead.set(hours * 3600)
+        wrong = await them.open()
+        assert abs(wrong.now() - time.time()) < 60
+        assert await wrong.keep_deadline(wrong.now() + 600) < time.time() + 660
+        ahead.reset(token)
+        one, two, three = await wrong.claim(State.QUEUED, 0, 3)
+        assert await begin(wrong, one)
+        await asyncio.sleep(LEASE * 2)
+        assert [tuple(row) for row in await them.ask("SELECT count(*) FROM machine WHERE run > 0 AND fenced")] == [(0,)]
+        wrong.record_outcome(one, SUCCEEDED, ACCEPTED)
+        await deliver(wrong, [two])
+        await deliver(right, await right.claim(State.QUEUED, 0, 3))
+        await them.ask("UPDATE plan SET deadline = extract(epoch FROM clock_timestamp())")
+        assert not await begin(wrong, three), "the deadline has passed"
+        assert (await right.counts()).counts[State.ACCEPTED] == 5
+        assert not them.violated()
+
+
+async def test_a_machine_that_stays_cut_off_gives_up_and_the_others_go_on(database: str, tmp_path: Path) -> None:
+    async with cluster(database, tmp_path, 20) as them:
+        other, cut_off = await them.open(), await them.join(START._replace(settings='{"max_outage": 0.3}'))
+        one, two, *_ = await cut_off.claim(State.QUEUED, 0, 9)
+        assert await begin(cut_off, one)
+
+        async def connect() -> Connection:
+            raise ConnectionRefusedError("no route to the database")
+
+        cut_off._session._connect = connect
+        cut_off._session._drop()
+        with pytest.raises(LedgerError, match="no route to the database"):
+            await begin(cut_off, two)
+        assert not cut_off.still_mine()
+        assert cut_off.trouble is not None
+        cut_off.record_outcome(one, SUCCEEDED, ACCEPTED)
+        async with asyncio.timeout(20):
+            await cut_off.close()
+        await them.until("SELECT fenced FROM machine WHERE run = 2")
+        await claim_all(other)
+        assert Counter(await them.states()) == {State.ACCEPTED: 19, State.UNKNOWN: 1}
+        assert not them.violated()
 
 
 async def test_what_holds_one_machine_holds_all_until_it_is_well_again(database: str, tmp_path: Path) -> None:

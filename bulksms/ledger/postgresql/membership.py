@@ -15,6 +15,7 @@ from bulksms.ledger.postgresql.schema import ATTEMPTS_MADE
 from bulksms.ledger.postgresql.session import Connection
 from bulksms.ledger.records import Recovery, RunStart
 from bulksms.model.message import State
+from bulksms.system import SYSTEM
 
 CHANNEL = "bulksms_control"
 """Where a command is announced. It is kept in the ledger: one whose announcement is missed is only late."""
@@ -27,7 +28,7 @@ INSERT INTO run (number, started_at, url, version, operating_system_user, host, 
 VALUES ($1, {TIMESTAMP}, $2, $3, $4, $5, $6, $7, $8) RETURNING started_at
 """  # noqa: S608 - a constant
 _ATTEMPTS = f"SELECT sum({ATTEMPTS_MADE})::bigint FROM machine"  # noqa: S608 - a constant
-
+_IDENTITY_AND_TIME = "SELECT identity, extract(epoch FROM clock_timestamp())::float8 FROM plan"
 _LIVING_RUNS = """
 SELECT number, host, run.version, settings FROM run JOIN machine ON machine.run = number, control
 WHERE NOT fenced AND beaten_at > clock_timestamp() - make_interval(secs => 2 * lease) ORDER BY number
@@ -35,7 +36,10 @@ WHERE NOT fenced AND beaten_at > clock_timestamp() - make_interval(secs => 2 * l
 
 
 class Membership(NamedTuple):
-    """A run that works on the ledger from the moment `asked` of `boot_time` on; for `lease` seconds at first."""
+    """A run that works on the ledger from the moment `asked` of `boot_time` on; for `lease` seconds at first.
+
+    `clock_offset` is by how many seconds the database's clock is ahead of this machine's.
+    """
 
     identity: str
     run: int
@@ -43,6 +47,7 @@ class Membership(NamedTuple):
     attempts: int
     lease: float
     asked: float
+    clock_offset: float
 
 
 def boot_time() -> float:
@@ -76,8 +81,9 @@ async def join(
         started_at = await connection.fetchval(_RUN, number, *start)
         await connection.execute("INSERT INTO machine (run) VALUES ($1)", number)
         attempts = await connection.fetchval(_ATTEMPTS)
-        identity = await connection.fetchval("SELECT identity FROM plan")
-    return Membership(identity, number, started_at, attempts, lease, asked)
+        identity, now = await connection.fetchrow(_IDENTITY_AND_TIME)
+        clock_offset = now - SYSTEM.now()
+    return Membership(identity, number, started_at, attempts, lease, asked, clock_offset)
 
 
 async def require_agreement(connection: Connection, start: RunStart) -> None:

@@ -54,14 +54,14 @@ News = tuple[ControlCommand, Author] | StopReason | SharedHold
 class SharedRun:
     """The run of which the machine with the run number `own()` is one; `ledger` is its name for people."""
 
-    def __init__(self, session: Session, own: Callable[[], int], ledger: str) -> None:
+    def __init__(self, session: Session, own: Callable[[], int], ledger: str, clock_offset: float) -> None:
         self.news: asyncio.Queue[News] = asyncio.Queue()
         self.command = "run"
         self.is_late = False
         """Whether the deadline has passed, by the database's clock."""
         self.settled_elsewhere = SettledElsewhere()
         """What other machines have settled, those that have left since included."""
-        self.clock_offset = 0.0
+        self.clock_offset = clock_offset
         """Seconds by which the database's clock is ahead of this machine's."""
         self._session = session
         self._own = own

@@ -96,7 +96,7 @@ class PostgresqlWriter:
         self._fresh_until = membership.asked + membership.lease
         self._committed_at = membership.asked
         self._commits = Commits(session, membership.run)
-        self._shared = SharedRun(session, lambda: self.run, path.name)
+        self._shared = SharedRun(session, lambda: self.run, path.name, membership.clock_offset)
         self._queue: deque[Intent | Outcome | _Barrier] = deque()
         self._paused: list[Intent] = []
         self._under_way: dict[tuple[int, int], int] = {}
