@@ -22,13 +22,18 @@ import bulksms
 
 FEW, SLOTS, MIXED = "2 to 4 slots, 0.2 to 2 s", "slots, 200 ms each", "slots, exponential"
 AWAY, LONG, NOT_THERE = "outage", "outage of nine minutes", "503 for everybody"
-HICCUPS, BAD, SHORT = "20 % random 503", "one bad recipient in a hundred", "8 slots, short queue"
+HICCUPS, ILL, BAD, SHORT = (
+    "20 % random 503",
+    "60 % random 503",
+    "one bad recipient in a hundred",
+    "8 slots, short queue",
+)
 SLIDING, DISTANCE, ASKS = "429, in any second", "429, every distance", "429, Retry-After"
 
 SERVERS: Mapping[str, tuple[str, ...]] = {
-    "circuit_breaker.WINDOW": (AWAY, HICCUPS),
-    "circuit_breaker.LEAST_ANSWERS": (AWAY, HICCUPS),
-    "circuit_breaker.FAILURE_RATE": (NOT_THERE, HICCUPS),
+    "circuit_breaker.WINDOW": (AWAY, ILL),
+    "circuit_breaker.LEAST_ANSWERS": (AWAY, ILL),
+    "circuit_breaker.FAILURE_RATE": (HICCUPS, ILL),
     "circuit_breaker.OWN_TROUBLE": (AWAY, BAD),
     "run_settings.first_probe_pause": (AWAY, NOT_THERE),
     "circuit_breaker.PAUSE_SHARE": (AWAY, LONG),
@@ -64,9 +69,9 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
     "rate_limiter.ALIKE": (SLIDING, DISTANCE),
     "rate_limiter.FIRST_RECOVERY_PER_HOLD": (ASKS,),
     "rate_limiter.RECOVERY_PER_HOLD": (ASKS,),
-    "rate_limiter.RETRY_BUDGET": (HICCUPS, SHORT),
-    "rate_limiter.TOKENS_PER_ACCEPTANCE": (HICCUPS, SHORT),
-    "rate_limiter.TOKENS_PER_SECOND": (HICCUPS, SHORT),
+    "rate_limiter.RETRY_BUDGET": (HICCUPS, ILL),
+    "rate_limiter.TOKENS_PER_ACCEPTANCE": (HICCUPS, ILL),
+    "rate_limiter.TOKENS_PER_SECOND": (HICCUPS, ILL),
     "retry.SPREAD": (HICCUPS, BAD),
     "retry.LONGEST_BRIEF_WAIT": (HICCUPS, SHORT),
     "run_settings.backoff_base": (HICCUPS, SHORT),

@@ -163,6 +163,7 @@ KINDS: Mapping[str, Kind] = {
     "8 slots, short queue": Kind(lambda _: Model(slots=8, queue=8), 1_200),
     "random 503": Kind(lambda chance: Model(error_share=chance.choice((0.01, 0.05, 0.2))), 2_400, 16),
     "20 % random 503": Kind(lambda _: Model(error_share=0.2), 2_400, 16),
+    "60 % random 503": Kind(lambda _: Model(error_share=0.6), 1_200, 16),
     "429, tokens saved up": Kind(_rate(), 1_500, 32),
     "429, in any second": Kind(_rate(counting=SLIDING), 1_500, 32),
     "429, second of the clock": Kind(_rate(counting=FIXED), 1_500, 32),
