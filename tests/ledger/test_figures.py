@@ -142,6 +142,10 @@ IMPOSSIBLE = {
     "in no calendar": "UPDATE attempt SET ended_at = 1e300",
     "at no time": "UPDATE attempt SET began_at = -9e999",
     "without an answer's time": "UPDATE attempt SET elapsed_ms = NULL",
+    "a message settled in no calendar": "UPDATE message SET finished_at = 1e300",
+    "a message begun at a word": "UPDATE message SET first_attempt_at = 'noon'",
+    "an answer that took for ever": "UPDATE message SET latency_ms = 9e999",
+    "a deadline in no calendar": "UPDATE plan SET deadline = 1e300",
 }
 
 
@@ -156,7 +160,7 @@ async def test_figures_of_a_damaged_ledger_say_so(
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(damage)
     with open_ledger(path) as reader, pytest.raises(LedgerError, match="damaged"):
-        list(as_page(reader, Wanted(reader.messages, False, datetime.now(UTC), str)))
+        "".join(as_page(reader, Wanted(reader.messages, False, datetime.now(UTC), str)))
 
 
 async def test_what_is_not_read_to_its_end_ends_without_a_word(planned: Path, running: Running) -> None:

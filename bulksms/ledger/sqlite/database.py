@@ -34,6 +34,9 @@ SPACE_FOR_LOG = 40_000_000
 SPACE_A_MESSAGE = 500
 """Bytes that a run adds for a message: about 160 for one attempt that is accepted, more for errors and retries."""
 
+LATEST = 253_370_764_800.0
+"""The year 9999: no moment of a ledger is later, and calendars end soon after it."""
+
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
@@ -80,6 +83,13 @@ def reading(path: Path) -> Iterator[None]:
             yield
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise damage_error(path, error) from error
+
+
+def require_moment(at: float) -> float:
+    """A POSIX time that a calendar knows. Raises ValueError, or TypeError, for anything else in the file."""
+    if not 0.0 <= at <= LATEST:
+        raise ValueError(f"{at} is no moment")
+    return at
 
 
 def _not_a_ledger(path: Path) -> LedgerError:

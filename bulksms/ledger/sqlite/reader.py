@@ -119,6 +119,8 @@ class SqliteReader:
             ).fetchone()
             created_at, source, columns, fingerprint, identity, summary, settings, url, deadline, purged_at = row
             kept = (_object(summary), _object(settings), url, deadline, _time(purged_at))
+            if deadline is not None:
+                database.require_moment(deadline)
             return Plan(
                 str(_time(created_at)), source, tuple(map(str, json.loads(columns))), fingerprint, identity, *kept
             )
@@ -320,12 +322,21 @@ def _line(row: tuple[Any, ...], in_doubt: frozenset[State]) -> MessageRecord:
     values[_WARNINGS] = tuple(json.loads(row[_WARNINGS])) if row[_WARNINGS] else ()
     values[_POSSIBLE_DUPLICATE] = bool(row[_POSSIBLE_DUPLICATE])
     values[_OTHER_COLUMNS] = _columns(row[_OTHER_COLUMNS])
+    if (first := row[_FIRST_ATTEMPT_AT]) is not None:
+        database.require_moment(first)
+    if (finished := row[_FINISHED_AT]) is not None:
+        database.require_moment(finished)
+    if (latency := row[_LATENCY]) is not None:
+        database.require_moment(latency)  # no answer takes longer
     return MessageRecord._make(values)
 
 
 _STATES = {state.value: state for state in State}
 _STATE, _REASON, _WARNINGS, _POSSIBLE_DUPLICATE, _OTHER_COLUMNS = map(
     MessageRecord._fields.index, ("state", "reason", "warnings", "possible_duplicate", "other_columns")
+)
+_FIRST_ATTEMPT_AT, _FINISHED_AT, _LATENCY = map(
+    MessageRecord._fields.index, ("first_attempt_at", "finished_at", "latency_ms")
 )
 _decode_columns = msgspec.json.Decoder(dict[str, str]).decode
 

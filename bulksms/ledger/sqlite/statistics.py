@@ -46,13 +46,10 @@ FROM message GROUP BY state, reason, http_status, error_code, words, warnings
 ORDER BY messages DESC, first_row LIMIT ?
 """
 
-LATEST = 253_370_764_800.0
-"""The year 9999: no moment of a ledger is later, and no calendar knows much later ones."""
-
 
 def _period(run: int, began_at: float, ended_at: float, attempts: int) -> Period:
     """Raises ValueError, or TypeError, if these are no moments, one after the other."""
-    if not 0.0 <= began_at <= ended_at <= LATEST:
+    if database.require_moment(began_at) > database.require_moment(ended_at):
         raise ValueError(f"no run has attempts from {began_at} to {ended_at}")
     return Period(run, began_at, ended_at, attempts)
 
