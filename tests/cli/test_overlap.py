@@ -239,3 +239,21 @@ def test_for_another_server_the_safe_way_is_named_first(cli: "CliHarness") -> No
     result = cli("resume", "people.ledger.db", "--url", "https://other.example/restApi")
     assert result.code == 3
     assert result.err.index("--new --not-sent-in people.ledger.db") < result.err.index("--new alone sends to everybody")
+
+
+def test_the_ledger_of_a_rehearsal_is_refused_as_that(cli: "CliHarness") -> None:
+    cli.people(2)
+    cli.server()
+    assert cli("send", "people.csv", "--sandbox", "--yes").code in (0, 1, 4)
+    refused = cli("send", "people.sandbox.db", "--yes")
+    assert refused.code == 3
+    assert "already sent" not in refused.err
+    assert "nothing was sent to anybody, then or now." in refused.err
+
+
+def test_the_preview_names_the_canary(cli: "CliHarness") -> None:
+    cli.server()
+    cli.people(3)
+    shown = " ".join(cli("send", "people.csv", "--canary", "2", "--dry-run").out.split())
+    assert "canary the first 2 messages one at a time; the others only if Adaxes accepts them" in shown
+    assert "canary" not in cli("send", "people.csv", "--dry-run").out

@@ -143,6 +143,7 @@ def test_a_whole_report_that_was_edited_is_taken_for_what_it_says(delimiter: str
     assert result.code == 0
     assert states_of(sent) == STATES_BEFORE | {2: BY_HAND["accepted"], 3: BY_HAND["failed"]}
     assert sent(*RESOLVE, "--from", "edited.csv").code == 2, "it says nothing new"
+    assert "Write accepted or failed into its column `status`" in sent(*RESOLVE, "--from", "edited.csv").err
     hold(sent)
 
 

@@ -38,8 +38,12 @@ def run_resolve(options: ResolveOptions) -> None:
         named = "no rows are named" if source is None else f"{source.name} says nothing new"
         raise UsageError(
             f"There is nothing to resolve: {named}.",
-            hint="--accepted and --failed take rows, --from a file; "
-            f"`bulksms report {path} --only unknown` shows those it can be about.",
+            hint=(
+                "--accepted and --failed take rows, --from a file; "
+                if source is None
+                else "Write accepted or failed into its column `status` (or `outcome`) where you have found it out; "
+            )
+            + f"`bulksms report {path} --only unknown` shows those it can be about.",
         )
     ledger_at(path).resolve(resolution.outcomes, Author.here("resolve", options.note))
     counts = Counter(resolution.outcomes.values())

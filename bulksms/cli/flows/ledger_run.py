@@ -196,6 +196,11 @@ def continue_ledger(path: LedgerName, options: SendingOptions, asked: Again | No
 def _already_sent_error(path: LedgerName, snapshot: LedgerSnapshot, ways_on: str) -> PlanError:
     """Why nothing is sent from a ledger of which nothing is left, and how its input goes out all the same."""
     plan, counts = snapshot.plan, snapshot.counts
+    if snapshot.runs and snapshot.runs[-1].settings.get("sandbox"):
+        return PlanError(
+            f"{path} is the ledger of a rehearsal: nothing was sent to anybody, then or now.",
+            hint="Send the input for real, or rehearse again with `bulksms send INPUT --sandbox`.",
+        )
     return PlanError(
         f"{plan.input} was already sent to {counts.counts[State.ACCEPTED]:,} on "
         f"{local_minute(plan.created_at)[:10]}, nothing sent now.",

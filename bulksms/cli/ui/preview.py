@@ -259,6 +259,9 @@ def sending(messages: int, settings: RunSettings, url: str | None) -> Iterator[t
         yield "duration", f"not known yet; {lasts} if a call takes {best} to {worst} s"
     else:
         yield "duration", f"{lasts}, at {learnt}"
+    if settings.canary:
+        first = "message" if settings.canary == 1 else f"{settings.canary:,} messages"
+        yield "canary", f"the first {first} one at a time; the others only if Adaxes accepts them"
     if settings.hours is not None:
         yield "hours", f"{settings.hours}, local time ({time.tzname[time.localtime().tm_isdst > 0]})"
     now = time.time()
