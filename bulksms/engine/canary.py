@@ -68,9 +68,20 @@ class Canary:
             if decision is None:
                 continue
             settled = decision.state is State.PROCESSING or outcome.done()
-            self._require_accepted(message, await outcome if settled else decision.state)
+            self._require_accepted(message, await self._state_of(outcome) if settled else decision.state)
             missing -= 1
         await self._question.ask(self._confirm, "the canary")
+
+    async def _state_of(self, outcome: "asyncio.Future[State]") -> State:
+        """What polls show. Raises Stopping if the run stops before that: the next one polls the operation."""
+        ended = asyncio.Event()
+        outcome.add_done_callback(lambda _: ended.set())
+        self._stop.on_stop(lambda _: ended.set())
+        if not self._stop.is_set:
+            await ended.wait()
+        if not outcome.done():
+            raise Stopping
+        return outcome.result()
 
     def _require_accepted(self, message: Message, state: State) -> None:
         if state is not State.ACCEPTED:

@@ -15,6 +15,7 @@ from tests.simulation.planted import PLANTED, Planted
 
 NIGHTS = 300
 FOUND = {
+    1341: "a stop while the canary's operation was polled did not end the wait for it, nor the run",
     106: "a run that was stopped while it logged in still sent a message for each worker",
 }
 """Seeds that found something, or find it where it is planted again. A change of the world changes their nights."""
