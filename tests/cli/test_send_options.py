@@ -477,7 +477,7 @@ def test_quiet_leaves_the_result_alone_on_the_screen(cli: "CliHarness") -> None:
 
 
 RESULT = ["format", "ledger", "run", "input", "url", "fingerprint", "total", "counts", "possible_duplicate", "stopped"]
-RESULT += ["elapsed_seconds", "messages_per_second"]
+RESULT += ["elapsed_seconds", "messages_per_second", "machines"]
 
 
 def test_json_is_the_documented_object_and_nothing_else_on_stdout(cli: "CliHarness") -> None:
