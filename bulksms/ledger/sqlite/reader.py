@@ -327,7 +327,7 @@ def _line(row: tuple[Any, ...], in_doubt: frozenset[State]) -> MessageRecord:
     if (finished := row[_FINISHED_AT]) is not None:
         database.require_moment(finished)
     if (latency := row[_LATENCY]) is not None:
-        database.require_moment(latency)  # no answer takes longer
+        database.require_moment(abs(latency))  # no answer takes longer; a clock that went back is no damage
     return MessageRecord._make(values)
 
 
