@@ -134,6 +134,7 @@ class Person:
         night = self._night
         action = night.choices.of(f"after life {night.lives}", BETWEEN)
         earlier, attempts = self._earlier, self._earlier_attempts
+        is_older = self._ledger in earlier and night.machine.notes.exists() and night.known.attempts() > attempts
         self._earlier, self._earlier_attempts = night.known.files(), night.known.attempts()
         if action == "nothing":
             return
@@ -148,7 +149,7 @@ class Person:
             self._cancel()
         elif action == "purge":
             self._purge_too_early()
-        elif action == "older copy" and night.machine.notes.exists() and earlier and night.known.attempts() > attempts:
+        elif action == "older copy" and is_older:  # of a ledger that was saved under another name there is none
             await self._put_in_place("An older copy of a ledger sends nothing", earlier, PlanError)
         elif action == "log lost" and night.known.log.exists():
             # It is there only after a death; what is in it, the file alone does not know.
