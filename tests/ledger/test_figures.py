@@ -163,6 +163,16 @@ async def test_figures_of_a_damaged_ledger_say_so(
         "".join(as_page(reader, Wanted(reader.messages, False, datetime.now(UTC), str)))
 
 
+async def test_an_answer_by_a_clock_that_went_back_is_no_damage(planned: Path, running: Running) -> None:
+    async with running(planned) as ledger:
+        for message in await ledger.claim(State.QUEUED, 0, 3):
+            await attempt(ledger, message, BEGAN, 1.0)
+    with closing(sqlite3.connect(planned)) as connection, connection:
+        connection.execute("UPDATE message SET latency_ms = -1500.0")
+    with open_ledger(planned) as reader:
+        assert [message.latency_ms for message in reader.messages()] == [-1500.0] * 3
+
+
 async def test_what_is_not_read_to_its_end_ends_without_a_word(planned: Path, running: Running) -> None:
     """Nor after the ledger was closed: Python tells of an error in a generator that it throws away."""
     async with running(planned) as ledger:

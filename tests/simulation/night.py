@@ -168,7 +168,7 @@ class Night:
         self.lives += 1
         name = f"process-{self.lives}"
         chance = self.choices.chance(f"life {self.lives}, how")
-        self.witness.life = self.lives
+        self.witness.life, self.witness.life_began = self.lives, self.loop._now
         self.note(name, f"starts; then: {what}")
         self.machine.before_life(name, what, chance)
         names = [name, f"{name}-second"] if what == "two together" else [name]

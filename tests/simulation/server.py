@@ -49,6 +49,8 @@ class Witness:
     """Seconds after which a run does not wait for an answer any more."""
     life: int = 0
     """The process that works now."""
+    life_began: float = 0.0
+    """When it started: what arrives soon after that may have been sent by the one before."""
     others: frozenset[str] = frozenset()
     """To whom another ledger is sent."""
     deadline: float | None = None
@@ -309,6 +311,7 @@ class Server:
                 if (
                     after
                     and is_ours
+                    and at > self.witness.life_began + self.witness.slack
                     and not self.loop.net._cuts
                     and now < at + self.witness.patience - self.witness.slack
                 ):
