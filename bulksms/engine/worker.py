@@ -286,7 +286,8 @@ class Worker:
         if not attempt.headers_sent and exchange.was_withheld:
             self._give_back(permit)
             return replace(self._recorder.record_interrupted(message, attempt), retry_in=0.0)
-        self._policy.note_elsewhere(self._ledger.settled_elsewhere)
+        if (elsewhere := self._ledger.settled_elsewhere) != self._policy.elsewhere:
+            self._policy.note_elsewhere(elsewhere)
         decision = self._policy.judge(
             message,
             attempt,

@@ -25,9 +25,10 @@ WINDOW = 20
 of a run at ten a second, and one worker's bad luck does not fill it."""
 LEAST_ANSWERS = 10
 """With fewer answers than this it never opens: a file of a few rows says nothing about the server."""
-FAILURE_RATE = 0.8
-"""It opens at this share of the window. A server that answers every second request with 503 is busy, not gone, and
-serves more people when it is asked; at 0.5 twenty independent answers reach 0.8 about once in 170 windows."""
+FAILURE_RATE = 0.95
+"""It opens at this share of the window. A server that answers three of five requests with 503 is busy, not gone, and
+serves more people when it is asked; at 0.8 twenty independent answers of such a server reach it once in twenty windows,
+and a run got 0.06 of what that server could give."""
 OWN_TROUBLE = 2
 """The answers to a message that has used up so many tries already say nothing about the server."""
 LONGEST_PAUSE = 30.0

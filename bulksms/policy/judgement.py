@@ -300,10 +300,7 @@ class RunPolicy:
 
     def note_elsewhere(self, settled: tuple[int, int, int]) -> None:
         """What other machines of the run have settled so far: the limits are about all of them together."""
-        before = self.elsewhere
-        if settled == before:
-            return
-        self.elsewhere = settled
+        before, self.elsewhere = self.elsewhere, settled
         self.failures.failures_elsewhere = settled[0]
         if before is not None:  # what came before this machine's first answer is no part of the latest
             failed, unknown, others = map(sub, settled, before)

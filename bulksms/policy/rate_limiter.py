@@ -42,8 +42,8 @@ LEAST_RATE = 0.2
 """Requests a second, at least."""
 
 RETRY_BUDGET = 100.0
-TOKENS_PER_ACCEPTANCE = 1.0
-"""Tokens that an acceptance brings: retries are delayed only when more than half of the answers are failures."""
+TOKENS_PER_ACCEPTANCE = 4.0
+"""Tokens that an acceptance brings: retries are delayed only when more than four of five answers are failures."""
 TOKENS_PER_SECOND = 2.0
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|min|h))?")

@@ -77,6 +77,23 @@ async def test_stop_ends_a_run_whose_workers_all_wait_for_slow_sends(harness: "E
     assert len(record.untouched) == 40 - server.journal.total
 
 
+async def test_stop_ends_the_wait_for_a_canary_that_is_polled(harness: "EngineHarness") -> None:
+    """Its operation never ends: the canary waits for the polls, and the polls end with the run."""
+    ledger = harness.plan_people(5)
+    async with Sandbox() as server:
+        server.everybody = Fault.ACCEPTED_202_STUCK
+        async with harness.pool(ledger, server.url, RunSettings(workers=2, canary=1)) as run:
+            working = asyncio.create_task(run.work())
+            await harness.until(lambda: run.counters.settled[State.PROCESSING] >= 1)
+            run.stop()
+            async with asyncio.timeout(60.0):
+                await working
+    assert run.stopped is StopReason.INTERRUPTED
+    record = harness.record(ledger, run, server.journal)
+    assert record.count(State.PROCESSING) == server.journal.total == 1
+    assert len(record.untouched) == 4
+
+
 async def test_stop_at_once_says_unknown_of_those_in_flight(harness: "EngineHarness") -> None:
     ledger = harness.plan_people(PEOPLE)
     async with Sandbox() as server, harness.pool(ledger, server.url, SETTINGS) as run:

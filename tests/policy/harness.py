@@ -4,7 +4,7 @@ from bulksms.model.attempt import ApiError, Attempt, Failure, OperationResult, R
 from bulksms.model.message import Message, State
 from bulksms.model.run_settings import StopReason
 from bulksms.policy.admission import AdmissionController, Permit
-from bulksms.policy.circuit_breaker import ServerHealth
+from bulksms.policy.circuit_breaker import WINDOW, ServerHealth
 from bulksms.policy.concurrency_limit import ConcurrencyLimit
 from bulksms.policy.judgement import FailureLimits, RunPolicy
 from bulksms.policy.rate_limiter import RateLimiter
@@ -89,10 +89,10 @@ class AdmissionHarness:
         return permit
 
     def open_breaker(self) -> None:
-        """Ten different recipients meet nobody there."""
-        for number in range(10):
+        """So many different recipients as the breaker looks at meet nobody there."""
+        for number in range(WINDOW):
             self.begin(number)
-        for number in range(10):
+        for number in range(WINDOW):
             self.end(number, NEVER_LEFT)
         assert not self.admission.breaker.is_closed
 

@@ -60,7 +60,7 @@ def test_it_opens_when_ten_different_recipients_found_no_server(attempt: Attempt
     assert run.ask() == Permit(granted=False, wait=0.5)
 
 
-@pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.35])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.35, 0.5])
 def test_a_share_of_failures_below_the_threshold_never_opens_it(share: float) -> None:
     run, chance = AdmissionHarness(), random.Random(1)  # noqa: S311 - reproducible on purpose
     for number in range(5_000):
@@ -69,13 +69,14 @@ def test_a_share_of_failures_below_the_threshold_never_opens_it(share: float) ->
         assert run.admission.breaker.is_closed
 
 
-def test_four_of_five_failures_open_it() -> None:
+@pytest.mark.parametrize(("one_in", "opens"), [(5, False), (10, False), (20, True), (40, True)])
+def test_it_opens_at_nineteen_failures_of_twenty(one_in: int, opens: bool) -> None:
     run, opened = AdmissionHarness(), 0
-    for number in range(40):
+    for number in range(80):
         if not run.ask_without_taking():
-            run.send(number, ACCEPTED if number % 5 == 0 else answer(503))
+            run.send(number, ACCEPTED if number % one_in == 0 else answer(503))
         opened += not run.admission.breaker.is_closed
-    assert opened
+    assert bool(opened) == opens
 
 
 def test_a_missing_answer_does_not_show_that_the_server_is_there() -> None:
