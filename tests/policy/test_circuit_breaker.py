@@ -11,7 +11,7 @@ from bulksms.model.attempt import Attempt
 from bulksms.model.message import Message, State
 from bulksms.model.run_settings import StopReason
 from bulksms.policy.admission import GRANTED, AdmissionController, Permit
-from bulksms.policy.circuit_breaker import HALF_OPEN_PROBES, BreakerState
+from bulksms.policy.circuit_breaker import HALF_OPEN_PROBES, BreakerState, ServerHealth
 from bulksms.policy.concurrency_limit import ConcurrencyLimit
 from bulksms.policy.rate_limiter import RateLimiter
 from bulksms.policy.retry import RetryPolicy
@@ -477,3 +477,12 @@ def test_an_outage_that_begins_without_answers_is_an_outage() -> None:
     assert max(pauses) >= 8.0, "as in any other outage"
     run.probe_until_closed(1_000)
     assert run.admission.breaker.outage_since is None
+
+
+def test_patience_is_what_is_left_of_the_longest_outage() -> None:
+    health = ServerHealth(max_outage=600.0)
+    assert health.patience_left(1_000.0) is None
+    health.on_failure(1_000.0, 1, counts=False)
+    assert [health.patience_left(now) for now in (1_000.0, 1_010.0, 1_600.0, 2_000.0)] == [600.0, 590.0, 0.0, 0.0]
+    health.on_taken(1_020.0, 1, 0.1, accepted=True)
+    assert health.patience_left(1_030.0) is None
