@@ -13,6 +13,7 @@ import pytest
 from bulksms.cli.flows import announcement
 from bulksms.cli.flows.announcement import ATTENTION, STARTED, EventLog, Severity, report_to_windows
 from bulksms.ledger import RunStatus
+from bulksms.sandbox import Fault
 from tests.platforms import on_terminals as on_posix
 
 if TYPE_CHECKING:
@@ -158,11 +159,18 @@ def test_an_outage_and_its_end_need_attention_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_outage_of_a_run_is_reported(cli: "CliHarness", monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = written(monkeypatch)
-    monkeypatch.setattr("bulksms.cli.ui.progress.TELL_EVERY", 0.01)
-    cli.server()
-    cli.people(30, mark="[503*2]")
-    assert cli(*SEND).code == 0
+    entries: list[tuple[int, Severity, str]] = []
+    server = cli.server()
+
+    def write(event: int, severity: Severity, words: str) -> None:
+        entries.append((event, severity, words))
+        if "The server takes nothing" in words:
+            server.sandbox.everybody = None
+
+    monkeypatch.setattr(announcement, "_system_log", lambda: write)
+    server.sandbox.everybody = Fault.STATUS_503
+    cli.people(30)
+    assert cli(*SEND, "--max-outage", "60").code == 0
     assert [event for event, _, _ in entries][0 :: len(entries) - 1] == [STARTED, 0]
     assert any("The server takes nothing" in words for _, _, words in entries)
 
