@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.crash.harness import CrashHarness
+from tests.forks import ForkServer
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """One for all tests of a process."""
+    forks = ForkServer()
+    yield forks
+    forks.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bulksms.ledger import Counts, open_ledger
 from bulksms.sandbox import Comparison, Journal
+from tests.forks import ForkedProcess, ForkServer, Process
 from tests.invariants import hold
 
 PATIENCE = 180.0
@@ -19,7 +20,7 @@ PATIENCE = 180.0
 class Server:
     """`python -m bulksms.sandbox` with a journal file."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, journal_file: Path) -> None:
+    def __init__(self, process: Process, url: str, journal_file: Path) -> None:
         self.process = process
         self.url = url
         self.journal_file = journal_file
@@ -40,12 +41,16 @@ class Server:
 
 
 class CrashHarness:
-    """One folder, one input, and the processes that work there; all are ended with the test."""
+    """One folder, one input, and the processes that work there; all are ended with the test.
 
-    def __init__(self, folder: Path) -> None:
+    The `forks`, if any, make the processes.
+    """
+
+    def __init__(self, folder: Path, forks: ForkServer | None = None) -> None:
         self.folder = folder
         self.ledger = folder / "people.ledger.db"
-        self._processes: list[subprocess.Popen[str]] = []
+        self._forks = forks
+        self._processes: list[Process] = []
 
     def write_people(self, count: int) -> None:
         """An input of so many people."""
@@ -57,17 +62,16 @@ class CrashHarness:
     def serve(self, *options: str) -> Server:
         """Start a simulator."""
         journal_file = self.folder / "journal.jsonl"
-        arguments = ("-m", "bulksms.sandbox", "--port", "0", "--journal", str(journal_file), *options)
+        arguments = ("bulksms.sandbox", "--port", "0", "--journal", str(journal_file), *options)
         process = self._start(arguments, {}, subprocess.DEVNULL)
-        assert process.stdout is not None
-        return Server(process, process.stdout.readline().strip(), journal_file)
+        return Server(process, self._first_line(process), journal_file)
 
-    def start(self, server: Server, *arguments: str, state: Path | None = None) -> subprocess.Popen[str]:
+    def start(self, server: Server, *arguments: str, state: Path | None = None) -> Process:
         """Start the program; with a `state` folder of its own it is another machine's."""
         environment = {"BULKSMS_URL": server.url, "BULKSMS_TOKEN": "sandbox"}
         if state is not None:
             environment["XDG_STATE_HOME"] = str(state)
-        return self._start(("-m", "bulksms", *arguments), environment, subprocess.PIPE)
+        return self._start(("bulksms", *arguments), environment, subprocess.PIPE)
 
     def run(self, server: Server, *arguments: str, state: Path | None = None) -> tuple[int, str, str]:
         """Run the program to its end: exit code, stdout, stderr."""
@@ -94,17 +98,28 @@ class CrashHarness:
             with contextlib.suppress(ValueError):  # its output was read to the end already
                 process.communicate()
 
-    def _start(self, arguments: tuple[str, ...], more: dict[str, str], talk: int) -> subprocess.Popen[str]:
+    def _start(self, arguments: tuple[str, ...], more: dict[str, str], talk: int) -> Process:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BULKSMS_")}
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=kept | more,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=talk,
-            text=True,
-            start_new_session=True,
-        )
+        process: Process
+        if self._forks is not None:
+            process = self._forks.start(arguments, self.folder, kept | more)
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=self.folder,
+                env=kept | more,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=talk,
+                text=True,
+                start_new_session=True,
+            )
         self._processes.append(process)
         return process
+
+    def _first_line(self, process: Process) -> str:
+        if isinstance(process, ForkedProcess):
+            self.wait_until(lambda: "\n" in process.output)
+            return process.output.splitlines()[0]
+        assert process.stdout is not None
+        return process.stdout.readline().strip()

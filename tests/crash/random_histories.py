@@ -1,7 +1,8 @@
 """Random histories of one ledger: copies, restores, renames, lost logs, kills and commands, in any order.
 
 `python -m tests.crash.random_histories 1000` is the long form, one seed after the other. The server's journal is the
-judge: nobody is sent to twice unless a person asked for it by `retry --only unknown`.
+judge: nobody is sent to twice unless a person asked for it by `retry --only unknown` or `--new`. Each command is a
+process of its own, forked, and killed with SIGKILL at random moments.
 """
 
 import json
@@ -9,85 +10,191 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
 from bulksms.errors import LedgerError
 from bulksms.ledger import Selection, open_ledger
+from bulksms.ledger.sqlite.lock import log_path
 from bulksms.model.message import State
-from tests.crash.harness import CrashHarness
+from tests.crash.harness import PATIENCE, CrashHarness
+from tests.forks import ForkServer, Process
 
 PEOPLE = 40
-STEPS = 7
+STEPS = 8
+LATENCY = 0.03
+SLOW = ("--workers", "4", "--no-adapt")
+"""What makes a run long enough for something to happen to it."""
+NAMES = "*.ledger.db"
 
 
 class RandomHistory:
-    """One ledger and its copies in a folder, and a server."""
+    """One ledger and its copies in a folder, one or two machines, and a server."""
 
     def __init__(self, harness: CrashHarness, seed: int) -> None:
         self._harness = harness
         self._chance = random.Random(seed)  # noqa: S311 - no secret
         self._names = 0
         self._allowed: Counter[str] = Counter()
+        self._received: Counter[str] = Counter()
+        self._read = 0
         self._steps: list[str] = []
+        self._machines = [harness.folder / "state-1"]
+        self._registry: tuple[str, ...] = ()
+        if self._chance.random() < 0.3:
+            self._machines.append(harness.folder / "state-2")
+            (harness.folder / "registry").mkdir()
+            self._registry = ("--start-registry", str(harness.folder / "registry"))
         harness.write_people(PEOPLE)
-        self._server = harness.serve("--latency", "0.05")
+        self._server = harness.serve("--latency", str(LATENCY))
         self._run("plan", "people.csv", "--quiet")
-        self._copies = [harness.ledger]
 
     def play(self) -> None:
         """Some steps; after each of them the journal is looked at. Raises AssertionError if somebody got it twice."""
         steps = (
-            self._send,
-            self._send,
-            self._kill,
-            self._kill,
-            self._copy,
-            self._restore,
-            self._rename,
-            self._lose_log,
+            (self._send, 4),
+            (self._send_input, 1),
+            (self._kill, 4),
+            (self._race, 1),
+            (self._disturb, 2),
+            (self._copy, 3),
+            (self._restore, 2),
+            (self._rename, 2),
+            (self._lose_log, 2),
+            (self._retry_unknown, 2),
+            (self._send_new, 1),
+            (self._cancel, 1),
         )
         for _ in range(STEPS):
-            self._chance.choice((*steps, self._retry_unknown, self._cancel))()
-            received = self.received()
-            twice = {who: times for who, times in received.items() if times > 1 + self._allowed[who]}
-            assert not twice, "\n".join(self._steps)
+            self._chance.choices([step for step, _ in steps], [weight for _, weight in steps])[0]()
+            self._judge()
+        self._server.process.terminate()
+        self._server.process.wait(PATIENCE)
+        self._judge()
+        for ledger in self._ledgers():
+            self._run("verify", ledger.name)
+            accepted = set(self._recipients(ledger, State.ACCEPTED))
+            assert accepted <= self.received().keys(), self._with_steps(
+                f"{ledger.name} has accepted what was not received"
+            )
 
     def received(self) -> Counter[str]:
         """How many requests the server had for each recipient."""
         journal = self._server.journal_file
-        lines = journal.read_text().splitlines() if journal.exists() else []
-        return Counter(json.loads(line)["recipient"] for line in lines)
+        if journal.exists():
+            with journal.open("rb") as lines:
+                lines.seek(self._read)
+                whole, _, _ = lines.read().rpartition(b"\n")
+            self._read += len(whole) + bool(whole)
+            entries = map(json.loads, whole.splitlines())
+            self._received.update(entry["recipient"] for entry in entries if entry["kind"] == "send")
+        return self._received
 
-    def _run(self, *arguments: str) -> None:
-        code, _, talk = self._harness.run(self._server, *arguments)
-        self._steps.append(f"{' '.join(arguments)}: {code} {talk[-200:]}")
-        assert code != 70, talk
+    def _judge(self) -> None:
+        twice = {who: times for who, times in self.received().items() if times > 1 + self._allowed[who]}
+        assert not twice, self._with_steps(f"sent to more often than asked for: {twice}")
 
-    def _any(self) -> Path:
-        return self._chance.choice(self._copies)
+    def _with_steps(self, words: str) -> str:
+        return "\n".join((*self._steps, words))
+
+    # What people type.
+
+    def _run(self, *arguments: str) -> int:
+        return self._end(self._start(*arguments), *arguments)
+
+    def _start(self, *arguments: str) -> Process:
+        registry = self._registry if arguments[0] in ("send", "resume", "retry") else ()
+        return self._harness.start(self._server, *arguments, *registry, state=self._chance.choice(self._machines))
+
+    def _end(self, process: Process, *arguments: str) -> int:
+        _, talk = process.communicate(timeout=PATIENCE)
+        self._steps.append(f"{' '.join(arguments)}: {process.returncode} {talk[-300:]}")
+        assert process.returncode != 70, self._with_steps(talk)
+        assert "Traceback" not in talk, self._with_steps(talk)
+        return process.returncode
+
+    def _command(self, ledger: Path) -> tuple[str, ...]:
+        return self._chance.choice((("send", ledger.name, "--yes"), ("resume", ledger.name)))
 
     def _send(self) -> None:
-        self._run(*self._chance.choice((("send", "--yes"), ("resume",))), self._any().name, "--quiet")
+        if ledger := self._any():
+            self._run(*self._command(ledger), "--quiet")
+
+    def _send_input(self) -> None:
+        self._run("send", "people.csv", "--yes", "--quiet")
 
     def _kill(self) -> None:
-        ledger, before = self._any(), sum(self.received().values())
-        process = self._harness.start(
-            self._server, "send", ledger.name, "--yes", "--quiet", "--workers", "4", "--no-adapt"
-        )
-        until = before + self._chance.randrange(PEOPLE)
-        self._harness.wait_until(lambda: process.poll() is not None or sum(self.received().values()) >= until)
+        """Kill a run after so many requests, or after so many seconds, which may be while it starts or ends."""
+        if not (ledger := self._any()):
+            return
+        before = self.received().total()
+        arguments = (*self._command(ledger), "--quiet", *SLOW)
+        process = self._start(*arguments)
+        if self._chance.random() < 0.5:
+            self._await_requests(process, self._chance.randrange(PEOPLE))
+        else:
+            time.sleep(self._chance.random() * 0.6)
         process.kill()
-        process.communicate()
-        self._steps.append(f"send {ledger.name}, killed after {sum(self.received().values()) - before}")
+        process.communicate(timeout=PATIENCE)
+        self._steps.append(f"{' '.join(arguments)}, killed after {self.received().total() - before} requests")
+
+    def _race(self) -> None:
+        """Two runs at the same moment, on one copy or two."""
+        if not (ledgers := self._ledgers()):
+            return
+        started = []
+        for ledger in self._chance.choices(ledgers, k=2):
+            arguments = (*self._command(ledger), "--quiet", *SLOW)
+            started.append((self._start(*arguments), arguments))
+        for process, arguments in started:
+            self._end(process, *arguments)
+
+    def _disturb(self) -> None:
+        """Something happens to the files while a run lives; then it ends, or is killed."""
+        if not (ledger := self._any()):
+            return
+        arguments = (*self._command(ledger), "--quiet", *SLOW)
+        process = self._start(*arguments)
+        self._await_requests(process, self._chance.randrange(PEOPLE // 2))
+        self._steps.append(f"while {' '.join(arguments)} runs:")
+        self._chance.choice((self._copy, self._restore, self._rename, self._lose_log))()
+        if self._chance.random() < 0.5:
+            time.sleep(self._chance.random() * 0.3)
+            process.kill()
+        self._end(process, *arguments)
+
+    def _retry_unknown(self) -> None:
+        """A person's word: the unknown messages of this copy may be sent once more."""
+        if ledger := self._any():
+            self._ask_for_more(ledger, State.UNKNOWN, "retry", ledger.name, "--only", "unknown", "--yes", "--quiet")
+
+    def _send_new(self) -> None:
+        """A person's word: what this copy has not sent may be sent from it, whatever others have sent."""
+        if ledger := self._any():
+            self._ask_for_more(ledger, State.QUEUED, "send", ledger.name, "--new", "--yes", "--quiet")
+
+    def _ask_for_more(self, ledger: Path, state: State, *arguments: str) -> None:
+        """Run a command that lets those in this state have one more, unless it is refused and changes nothing."""
+        asked, before = self._recipients(ledger, state), self.received().total()
+        self._allowed.update(asked)
+        refused = self._run(*arguments) in (2, 3, 6)
+        if refused and self.received().total() == before and self._recipients(ledger, state) == asked:
+            self._allowed.subtract(asked)
+
+    def _cancel(self) -> None:
+        if ledger := self._any():
+            self._run("cancel", ledger.name, "--yes")
+
+    # What people do with files.
 
     def _copy(self) -> None:
-        self._put(self._any(), self._new_name())
+        if ledger := self._any():
+            self._put(ledger, self._new_name())
 
     def _restore(self) -> None:
-        source, target = self._any(), self._any()
-        if source != target:
-            self._put(source, target)
+        if len(self._ledgers()) > 1:
+            self._put(*self._chance.sample(self._ledgers(), 2))
 
     def _put(self, source: Path, target: Path) -> None:
         with_log = self._chance.random() < 0.5
@@ -95,57 +202,66 @@ class RandomHistory:
         for suffix in ("-wal", "-shm"):
             Path(f"{target}{suffix}").unlink(missing_ok=True)
         shutil.copyfile(source, target)
-        if with_log and Path(f"{source}-wal").exists():
-            shutil.copyfile(f"{source}-wal", f"{target}-wal")
-        if target not in self._copies:
-            self._copies.append(target)
+        if with_log and log_path(source).exists():
+            shutil.copyfile(log_path(source), log_path(target))
 
     def _rename(self) -> None:
-        ledger, name = self._any(), self._new_name()
-        self._steps.append(f"rename {ledger.name} {name.name}")
-        ledger.rename(name)
-        if self._chance.random() < 0.5 and Path(f"{ledger}-wal").exists():
-            Path(f"{ledger}-wal").rename(f"{name}-wal")
-        self._copies[self._copies.index(ledger)] = name
+        if ledger := self._any():
+            name = self._new_name()
+            with_log = self._chance.random() < 0.5 and log_path(ledger).exists()
+            self._steps.append(f"rename {ledger.name} {name.name}{' and its log' if with_log else ''}")
+            ledger.rename(name)
+            if with_log:
+                log_path(ledger).rename(log_path(name))
 
     def _lose_log(self) -> None:
-        ledger = self._any()
-        self._steps.append(f"lose the log of {ledger.name}")
-        Path(f"{ledger}-wal").unlink(missing_ok=True)
+        if ledger := self._any():
+            self._steps.append(f"lose the log of {ledger.name}")
+            log_path(ledger).unlink(missing_ok=True)
 
-    def _retry_unknown(self) -> None:
-        """A person's word: the unknown messages of this copy may be sent once more."""
-        ledger = self._any()
-        try:
-            with open_ledger(ledger) as reader:
-                unknown = [line.recipient for line in reader.messages(Selection.of(State.UNKNOWN))]
-        except LedgerError:
-            unknown = []
-        self._allowed.update(unknown)
-        self._run("retry", ledger.name, "--only", "unknown", "--yes", "--quiet")
+    def _any(self) -> Path | None:
+        ledgers = self._ledgers()
+        return self._chance.choice(ledgers) if ledgers else None
 
-    def _cancel(self) -> None:
-        if self._chance.random() < 0.3:
-            self._run("cancel", self._any().name, "--yes")
+    def _ledgers(self) -> list[Path]:
+        return sorted(self._harness.folder.glob(NAMES))
 
     def _new_name(self) -> Path:
         self._names += 1
         return self._harness.folder / f"copy-{self._names}.ledger.db"
 
+    def _await_requests(self, process: Process, number: int) -> None:
+        enough = self.received().total() + number
+        self._harness.wait_until(lambda: process.poll() is not None or self.received().total() >= enough)
 
-def main(first: int, last: int) -> None:
-    """The long form."""
+    def _recipients(self, ledger: Path, state: State) -> list[str]:
+        try:
+            with open_ledger(ledger) as reader:
+                return [message.recipient for message in reader.messages(Selection.of(state))]
+        except LedgerError:
+            return []
+
+
+def main(first: int, last: int) -> int:
+    """The long form; the number of broken histories."""
+    broken, forks = 0, ForkServer()
     for seed in range(first, last):
         with tempfile.TemporaryDirectory() as folder:
-            harness = CrashHarness(Path(folder))
+            harness = CrashHarness(Path(folder), forks)
             try:
                 RandomHistory(harness, seed).play()
             except AssertionError as error:
-                sys.stderr.write(f"seed {seed}: {error}\n")
-                raise SystemExit(1) from error
+                broken += 1
+                sys.stdout.write(f"seed {seed}: {error}\n\n")
             finally:
                 harness.end()
+        if (seed + 1 - first) % 10 == 0:
+            sys.stdout.write(f"{seed + 1 - first} histories, {broken} broken\n")
+            sys.stdout.flush()
+    forks.close()
+    return broken
 
 
 if __name__ == "__main__":
-    main(0, int(sys.argv[1])) if len(sys.argv) == 2 else main(int(sys.argv[1]), int(sys.argv[2]))
+    numbers = [int(argument) for argument in sys.argv[1:]]
+    sys.exit(min(main(*numbers) if len(numbers) == 2 else main(0, *numbers), 1))

@@ -10,9 +10,8 @@ from bulksms.model.message import State
 from tests.platforms import with_posix_signals
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.crash.harness import CrashHarness, Server
+    from tests.forks import Process
 
 PEOPLE = 60
 WORKERS = 4
@@ -22,7 +21,7 @@ EXITS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 pytestmark = with_posix_signals
 
 
-def begin(harness: "CrashHarness", server: "Server", *options: str) -> "subprocess.Popen[str]":
+def begin(harness: "CrashHarness", server: "Server", *options: str) -> "Process":
     """A run in the middle of its work."""
     process = harness.start(server, "send", "people.csv", "--yes", "--workers", str(WORKERS), *options)
     harness.wait_until(lambda: server.journal_file.exists() and server.journal.total > WORKERS)

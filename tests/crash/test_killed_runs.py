@@ -7,7 +7,6 @@ The simulator's journal is the judge. Ten kills by default; the long form is
 
 import os
 import random
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from tests.platforms import with_posix_signals
 
 if TYPE_CHECKING:
     from tests.crash.harness import CrashHarness, Server
+    from tests.forks import Process
 
 KILLS = int(os.environ.get("BULKSMS_KILLS", "10"))
 SEED = int(os.environ.get("BULKSMS_KILL_SEED", "1"))
@@ -37,7 +37,7 @@ def faults(harness: "CrashHarness") -> str:
     return str(file)
 
 
-def kill_at_some_instant(process: subprocess.Popen[str], server: "Server", chance: random.Random) -> bool:
+def kill_at_some_instant(process: "Process", server: "Server", chance: random.Random) -> bool:
     """Kill it in the middle of its requests, or at any time of its life; whether it was still alive."""
     if chance.random() < 0.8:
         enough = server.written + chance.randrange(1, 2 * BETWEEN_KILLS * LINE)

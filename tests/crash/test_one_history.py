@@ -20,6 +20,7 @@ from bulksms.ledger import open_ledger
 from bulksms.ledger.sqlite.lock import lock_path
 from bulksms.model.message import State
 from tests.crash.harness import CrashHarness, Server
+from tests.forks import Process
 from tests.platforms import with_posix_signals
 
 PEOPLE = 60
@@ -47,7 +48,7 @@ def planned(harness: CrashHarness, people: int = PEOPLE) -> Server:
     return server
 
 
-def under_way(harness: CrashHarness, server: Server, *, state: Path | None = None) -> "subprocess.Popen[str]":
+def under_way(harness: CrashHarness, server: Server, *, state: Path | None = None) -> Process:
     """A run that has sent to some."""
     process = harness.start(server, "send", "people.ledger.db", "--yes", *SLOW, state=state)
     harness.wait_until(lambda: len(received(server)) >= 8)
@@ -63,7 +64,7 @@ def killed(harness: CrashHarness, server: Server) -> int:
     return sum(received(server).values())
 
 
-def require_undisturbed(harness: CrashHarness, server: Server, process: "subprocess.Popen[str]") -> None:
+def require_undisturbed(harness: CrashHarness, server: Server, process: Process) -> None:
     """The run goes on to the end that it is given, and all that it sent is known."""
     process.terminate()
     process.communicate(timeout=180)
