@@ -38,7 +38,10 @@ ROOT = Path(__file__).parents[2]
 WARM = ("_pytest.assertion.rewrite", "aiohttp.web", "asyncio", "jinja2", "msgspec", "sqlite3", "unittest.mock")
 """What every test of a room needs, imported once. Nothing of this project: a mutant has to be imported anew."""
 PATIENCE = 10.0
-"""A mutant that takes so many times as long as the unchanged room hangs, and counts as noticed."""
+"""A test that takes so many times as long as without a mutant, and as many seconds more, hangs: that is noticed."""
+
+RUNNING = "mutation.test"
+"""The file that names the test that runs: what hangs cannot say it itself."""
 
 
 class Room(NamedTuple):
@@ -83,6 +86,12 @@ class Ordered:
             if self._room.needs_no not in it.nodeid and self._room.needs_no not in getattr(it, "fixturenames", ())
         ]
         items[:] = sorted(kept, key=lambda it: self._known.get(it.nodeid, 0.0))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """End this process when the test takes far longer than it did without a mutant."""
+        if self._known:
+            Path(RUNNING).write_text(nodeid, encoding="utf-8")
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE + PATIENCE * self._known.get(nodeid, 0.0))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what a test took, and whether it failed."""
@@ -158,7 +167,8 @@ def run_tests(room: Room, durations: dict[str, float], report: str) -> None:
 def in_a_fork(room: Room, durations: dict[str, float], seconds: float) -> dict[str, Any]:
     """What a room's tests say in a process of their own: pytest's exit code, or None if they hang."""
     report = Path("mutation.json")
-    report.unlink(missing_ok=True)
+    for file in (report, Path(RUNNING)):
+        file.unlink(missing_ok=True)
     child: BaseProcess = multiprocessing.get_context("fork").Process(
         target=run_tests, args=(room, durations, str(report.absolute()))
     )
@@ -169,7 +179,8 @@ def in_a_fork(room: Room, durations: dict[str, float], seconds: float) -> dict[s
             os.killpg(child.pid, signal.SIGKILL)
     child.join()
     if not report.exists():
-        return {"code": None, "failed": ["(it hangs, or the process ended)"], "durations": {}}
+        test = Path(RUNNING).read_text(encoding="utf-8") if Path(RUNNING).exists() else "import"
+        return {"code": None, "failed": [f"{test} (it hangs, or the process ended)"], "durations": {}}
     return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
