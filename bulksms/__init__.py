@@ -6,9 +6,7 @@ The public names are in `__init__.pyi`, and the command line is built on them. R
 costs nothing.
 """
 
-from bulksms.version import VERSION
-
-__version__ = VERSION
+__version__ = "0.1.0"
 _homes: dict[str, str] = {}
 
 

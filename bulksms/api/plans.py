@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from bulksms import __version__
 from bulksms.errors import InputError
 from bulksms.input import BadRow, read_suppressed
 from bulksms.input.decoding import open_file
@@ -17,7 +18,6 @@ from bulksms.ledger import Draft, LedgerName, ledger_at, new_draft
 from bulksms.planning.follow_up import IdentityMap, already_sent, open_earlier, still_living
 from bulksms.planning.plan import FIRST_EXAMPLES, Preview, Source, build_plan, count_of, left_out
 from bulksms.system import operator
-from bulksms.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def save_plan(draft: Draft, preview: Preview, *, needs_approval: bool = False) -
         columns=list(preview.columns),
         fingerprint=preview.fingerprint,
         summary=json.dumps(summary),
-        version=VERSION,
+        version=__version__,
     )
 
 

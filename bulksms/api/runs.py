@@ -1,5 +1,6 @@
 """Runs: one run on one ledger, for a program that awaits it.
 
+Beside its work a living run looks whether its ledger is lost, and follows commands of another shell without a signal.
 Invariant: however the block of a run is left, by its end, a `break`, an exception or a cancellation, the run is drained
 first: nothing new begins, answers in flight are awaited, and the ledger says what is known of each message.
 """
@@ -14,17 +15,14 @@ from typing import Any
 
 import anyio
 
+from bulksms import __version__
 from bulksms.adaxes import Client, Endpoint
-from bulksms.api.histories import NO_HISTORIES, Histories
-from bulksms.api.ledger_watch import watch_ledger, watch_news
 from bulksms.api.outcomes import Outcome, Outcomes
 from bulksms.engine.canary import Confirm
 from bulksms.engine.pool import WorkerPool
-from bulksms.errors import BulksmsError, LedgerError, PlanError
+from bulksms.errors import BulksmsError, LedgerError
 from bulksms.ledger import (
-    POSSIBLY_SENT,
     Action,
-    AuditEntry,
     Author,
     ControlCommand,
     Counts,
@@ -46,10 +44,11 @@ from bulksms.log import log
 from bulksms.model.attempt import Attempt
 from bulksms.model.message import Message, Reason, State
 from bulksms.model.run_settings import TIMINGS, RunSettings, StopReason, Timings
+from bulksms.planning.ledger_history import NO_HISTORIES, Histories
+from bulksms.planning.plan import require_approved, require_bound, require_names
 from bulksms.policy.retry import VERDICTS, Decision, Evidence, Verdict
 from bulksms.report.summary import Summary, checked_status
 from bulksms.system import SYSTEM, System, operator
-from bulksms.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +137,55 @@ async def open_run(  # noqa: PLR0913 - what a run needs, and what is kept of its
             await _finished(asyncio.create_task(writer.close()))
             await asyncio.to_thread(histories.end, writer)
     run.summary = await asyncio.to_thread(checked_status, run.ledger, writer.run)
+
+
+@asynccontextmanager
+async def watch_ledger(
+    writer: LedgerWriter, histories: Histories, stop: Callable[[LedgerError], None], interval: float
+) -> AsyncIterator[None]:
+    """Look every `interval` seconds while the block lives; `stop` gets what is wrong with the ledger."""
+    watching = asyncio.create_task(_watch_ledger(writer, histories, stop, interval))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with anyio.CancelScope(shield=True), suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch_ledger(
+    writer: LedgerWriter, histories: Histories, stop: Callable[[LedgerError], None], interval: float
+) -> None:
+    while True:
+        await asyncio.sleep(interval)
+        if (trouble := writer.trouble) is not None:
+            stop(trouble)
+            return
+        await asyncio.to_thread(histories.update, writer.attempts)
+
+
+@asynccontextmanager
+async def watch_news(writer: LedgerWriter, on_news: Callable[[News], None]) -> AsyncIterator[None]:
+    """Call `on_news` with each command and with what other machines share, while the block lives.
+
+    Raises LedgerError if commands cannot be cleared.
+    """
+    ledger = ledger_at(writer.path)
+    await asyncio.to_thread(ledger.clear_command)
+    watching = asyncio.create_task(_watch_news(writer, on_news))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with anyio.CancelScope(shield=True):
+            with suppress(asyncio.CancelledError):
+                await watching
+            await asyncio.to_thread(ledger.clear_command)
+
+
+async def _watch_news(writer: LedgerWriter, on_news: Callable[[News], None]) -> None:
+    while True:
+        on_news(await writer.next_news())
 
 
 async def _opened(opening: Coroutine[Any, Any, LedgerWriter]) -> LedgerWriter:
@@ -378,39 +426,6 @@ class OpenRun:
             hook(outcome)
 
 
-def require_bound(path: LedgerName, plan: Plan, url: str) -> None:
-    """A ledger belongs to the server of its first request. Raises PlanError for another one."""
-    if plan.url is not None and plan.url != url:
-        raise PlanError(
-            f"{path} is bound to {plan.url}, not to {url}. Nothing was sent.",
-            hint=f"Go on there, for which no URL need be given. To the other server `bulksms send INPUT --new "
-            f"--not-sent-in {path}` sends what this ledger did not send, and cannot have; --new alone sends all of it, "
-            "to those who have it a second time.",
-        )
-
-
-def require_names(path: LedgerName, plan: Plan, counts: Counts) -> None:
-    """Raises PlanError if the names and texts were removed from the ledger."""
-    if plan.purged_at is not None:
-        sent = sum(counts.counts[state] for state in POSSIBLY_SENT)
-        raise PlanError(
-            f"The names and texts of {path} were removed on {plan.purged_at[:10]}; nothing can be sent from it.",
-            hint=f"`bulksms status {path}` shows what is kept. `bulksms send INPUT --new --suppress FILE` sends to "
-            f"those whom a list that you kept does not name; --new alone sends to everybody, to {sent:,} of them "
-            "perhaps a second time.",
-        )
-
-
-def require_approved(path: LedgerName, plan: Plan, actions: Sequence[AuditEntry]) -> None:
-    """Raises PlanError if the plan needs an approval that nobody but its planner, or nobody at all, has given."""
-    if plan.awaits_approval(actions):
-        raise PlanError(
-            f"{path} was planned by {plan.planned_by} and needs the approval of another account; nothing was sent.",
-            hint=f"`bulksms report {path} --columns row,recipient,text` shows the texts to them, "
-            f"`bulksms approve {path} {plan.fingerprint}` approves them.",
-        )
-
-
 def last_settings(plan: Plan, runs: Sequence[RunRecord]) -> RunSettings | None:
     """What the ledger's last run was started with, with its deadline as a moment; None before the first run."""
     if not runs:
@@ -437,7 +452,7 @@ def _run_start(endpoint: Endpoint, settings: RunSettings, confirmed_by: str, not
     user, host = operator()
     return RunStart(
         url=endpoint.base_url,
-        version=VERSION,
+        version=__version__,
         user=user,
         host=host,
         process=os.getpid(),

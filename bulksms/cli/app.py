@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from bulksms import __version__
 from bulksms.cli.ui.console import info, print_error, say
 from bulksms.cli.ui.process import (
     TerminationError,
@@ -27,7 +28,6 @@ from bulksms.cli.ui.process import (
 from bulksms.errors import BulksmsError, LedgerError, UsageError
 from bulksms.ledger import damage_error, ledger_at
 from bulksms.report.summary import ExitCode, error_exit
-from bulksms.version import VERSION
 
 COMMANDS: Mapping[str, str] = {
     "new": "Write a commented mailing file: a prepared alert.",
@@ -118,7 +118,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: bulksms send samples/outage.csv --sandbox --yes",
 )
-@click.version_option(VERSION, prog_name="bulksms")
+@click.version_option(__version__, prog_name="bulksms")
 def commands() -> None:
     """Send SMS to many people through the Adaxes REST API, and know afterwards who has it.
 

@@ -1,7 +1,8 @@
 """Plan: the whole input is read, rendered and checked into a draft before anything can be sent.
 
 Invariants: a dry run, a plan and a send share this code, so what was previewed is what is sent. Rows pass through in
-batches; only counts and a few examples stay in memory.
+batches; only counts and a few examples stay in memory. The functions `require_…` say whether a run may
+send what was planned.
 """
 
 from collections import Counter
@@ -12,8 +13,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from bulksms.errors import PlanError
 from bulksms.input import BadRow, Finding, Row
-from bulksms.ledger import Draft, DraftRow, QueuedRow
+from bulksms.ledger import POSSIBLY_SENT, AuditEntry, Counts, Draft, DraftRow, LedgerName, Plan, QueuedRow
 from bulksms.model.message import Reason, State
 from bulksms.planning.estimate import estimate_seconds
 
@@ -259,3 +261,36 @@ def _compare_recipients(preview: Preview, draft: Draft) -> None:
                 preview.warn(Finding("W301", problem, row=again.row))
 
     draft.skip_duplicates(duplicates())
+
+
+def require_bound(path: LedgerName, plan: Plan, url: str) -> None:
+    """A ledger belongs to the server of its first request. Raises PlanError for another one."""
+    if plan.url is not None and plan.url != url:
+        raise PlanError(
+            f"{path} is bound to {plan.url}, not to {url}. Nothing was sent.",
+            hint=f"Go on there, for which no URL need be given. To the other server `bulksms send INPUT --new "
+            f"--not-sent-in {path}` sends what this ledger did not send, and cannot have; --new alone sends all of it, "
+            "to those who have it a second time.",
+        )
+
+
+def require_names(path: LedgerName, plan: Plan, counts: Counts) -> None:
+    """Raises PlanError if the names and texts were removed from the ledger."""
+    if plan.purged_at is not None:
+        sent = sum(counts.counts[state] for state in POSSIBLY_SENT)
+        raise PlanError(
+            f"The names and texts of {path} were removed on {plan.purged_at[:10]}; nothing can be sent from it.",
+            hint=f"`bulksms status {path}` shows what is kept. `bulksms send INPUT --new --suppress FILE` sends to "
+            f"those whom a list that you kept does not name; --new alone sends to everybody, to {sent:,} of them "
+            "perhaps a second time.",
+        )
+
+
+def require_approved(path: LedgerName, plan: Plan, actions: Sequence[AuditEntry]) -> None:
+    """Raises PlanError if the plan needs an approval that nobody but its planner, or nobody at all, has given."""
+    if plan.awaits_approval(actions):
+        raise PlanError(
+            f"{path} was planned by {plan.planned_by} and needs the approval of another account; nothing was sent.",
+            hint=f"`bulksms report {path} --columns row,recipient,text` shows the texts to them, "
+            f"`bulksms approve {path} {plan.fingerprint}` approves them.",
+        )

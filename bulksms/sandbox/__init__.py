@@ -8,16 +8,14 @@ they are first used, so that `--help` stays quick. It may import `model` and `er
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bulksms.sandbox.comparison import Comparison, compare
 from bulksms.sandbox.directory import Directory, DirectoryObject
-from bulksms.sandbox.journal import Called, Journal, Received
+from bulksms.sandbox.journal import Called, Comparison, Journal, Received, compare
 from bulksms.sandbox.plan import Fault, FaultPlan, Share, parse_faults
 
 if TYPE_CHECKING:
-    from bulksms.sandbox.log_in import Account
     from bulksms.sandbox.look_ups import PropertyShape, Shapes
     from bulksms.sandbox.send_sms import IdShape, SlowSends, Wait
-    from bulksms.sandbox.server import Away, Sandbox, serve
+    from bulksms.sandbox.server import Account, Away, Sandbox, serve
 
 __all__ = [
     "Account",
@@ -43,7 +41,7 @@ __all__ = [
 ]
 
 _LATER = {
-    "Account": "log_in",
+    "Account": "server",
     "Away": "server",
     "IdShape": "send_sms",
     "PropertyShape": "look_ups",

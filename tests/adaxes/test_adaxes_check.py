@@ -10,7 +10,7 @@ from bulksms.adaxes import AccessToken, Account, CheckResult, Client, ClientSett
 from bulksms.adaxes.diagnose import diagnose
 from bulksms.sandbox import Directory, Sandbox
 from bulksms.sandbox import DirectoryObject as SandboxObject
-from bulksms.sandbox.log_in import Account as SandboxAccount
+from bulksms.sandbox.server import Account as SandboxAccount
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from bulksms.adaxes.endpoint import Token
 from bulksms.errors import UsageError
 from bulksms.model.attempt import Failure
 from bulksms.sandbox import Fault, Sandbox
-from bulksms.sandbox.log_in import Account as SandboxAccount
+from bulksms.sandbox.server import Account as SandboxAccount
 from bulksms.system import SYSTEM
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 from bulksms import open_run
 from bulksms.model.run_settings import Timings
-from bulksms.sandbox.log_in import LogIns
+from bulksms.sandbox.server import LogIns
 from tests.cli.harness import TOKEN, CliHarness, Server, Start
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulksms import __version__
 from bulksms.cli.app import COMMANDS
 from bulksms.ledger import open_ledger
 from bulksms.model.message import State
 from bulksms.sandbox import Fault, FaultPlan, Journal
 from bulksms.sandbox.plan import PROCESSED
-from bulksms.version import VERSION
 
 if TYPE_CHECKING:
     from tests.cli.harness import CliHarness, Start
@@ -55,7 +55,7 @@ def test_the_help_names_every_command(cli: "CliHarness") -> None:
 
 
 def test_version_is_reported(cli: "CliHarness") -> None:
-    assert cli("--version").out == f"bulksms, version {VERSION}\n"
+    assert cli("--version").out == f"bulksms, version {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", ["['--help']", "['status', '--help']", "['status', 'people.ledger.db']"])

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bulksms.api.histories import Histories
 from bulksms.errors import PlanError
 from bulksms.ledger import Counts, RunRecord, open_ledger
 from bulksms.model.message import State
-from bulksms.planning.ledger_history import LedgerHistory, RunNote
+from bulksms.planning.ledger_history import Histories, LedgerHistory, RunNote
 from tests.ledger.machines import START, cluster
 
 IDENTITY = "0f" * 16

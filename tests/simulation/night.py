@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 from simloop._run import run_once
 
 import bulksms
-from bulksms.api.histories import Histories
 from bulksms.errors import BulksmsError, LedgerError, LedgerLockedError
 from bulksms.model.message import State
 from bulksms.model.run_settings import NO_DEADLINE, Deadline, RunSettings, StopReason
-from bulksms.planning.ledger_history import LedgerHistory
+from bulksms.planning.ledger_history import Histories, LedgerHistory
 from tests.simulation import seams
 from tests.simulation.choices import Choices
 from tests.simulation.known_ledger import Cells, KnownLedger, plan_of, recipients, workspace

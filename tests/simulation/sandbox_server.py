@@ -4,9 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from bulksms.sandbox import Fault, FaultPlan, Sandbox
-from bulksms.sandbox.log_in import Account
 from bulksms.sandbox.send_sms import SlowSends
-from bulksms.sandbox.server import Away
+from bulksms.sandbox.server import Account, Away
 from tests.simulation.seams import NightLoop
 from tests.simulation.server import PORT, Witness
 from tests.simulation.weather import Fate, Outage, Weather

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from bulksms.api.runs import last_settings, recovery_in, require_approved, require_names
+from bulksms.api.runs import last_settings, recovery_in
 from bulksms.cli.flows.duplicate_guard import histories, require_not_started, warn_of_overlap
 from bulksms.cli.flows.ledger_run import (
     begun,
@@ -31,7 +31,7 @@ from bulksms.errors import LedgerLockedError
 from bulksms.ledger import Author, Counts, LedgerName, LedgerReader, Plan, Retry, ledger_at, open_ledger
 from bulksms.model.message import State
 from bulksms.model.run_settings import NO_DEADLINE, RunSettings
-from bulksms.planning.plan import FIRST_EXAMPLES
+from bulksms.planning.plan import FIRST_EXAMPLES, require_approved, require_names
 from bulksms.report.summary import next_steps, summarise
 
 

@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from bulksms.api.histories import Histories
 from bulksms.cli.options.declaration import Options
 from bulksms.cli.ui.console import command_line, info, quoted, say
 from bulksms.errors import PlanError, UsageError
 from bulksms.ledger import LedgerName, LedgerSnapshot, ledger_at, ledger_name
 from bulksms.planning.follow_up import Overlaps, Queued, find_overlaps, ledgers_in
+from bulksms.planning.ledger_history import Histories
 from bulksms.planning.plan import count_of
 from bulksms.planning.start_registry import DatabaseStarts, StartRecord, StartRegistry, Starts
 from bulksms.report.text import local_minute

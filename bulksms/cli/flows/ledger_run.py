@@ -14,8 +14,7 @@ from datetime import datetime
 import click
 
 from bulksms.adaxes import Endpoint
-from bulksms.api.histories import Histories
-from bulksms.api.runs import last_settings, recovery_in, require_approved, require_bound, require_names
+from bulksms.api.runs import last_settings, recovery_in
 from bulksms.cli.flows.announcement import configure_log, event_log, reporting_to_event_log, run_on_finish
 from bulksms.cli.flows.duplicate_guard import (
     histories,
@@ -45,6 +44,8 @@ from bulksms.ledger import LedgerName, LedgerReader, LedgerSnapshot, Plan, RunRe
 from bulksms.model.message import State
 from bulksms.model.run_settings import RunSettings, SendingHours, StopReason
 from bulksms.planning.follow_up import NO_OVERLAPS
+from bulksms.planning.ledger_history import Histories
+from bulksms.planning.plan import require_approved, require_bound, require_names
 from bulksms.planning.start_registry import HOLDS_FOR, StartRecord
 from bulksms.report.summary import ExitCode, status
 from bulksms.report.text import duration, local, local_minute

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bulksms import ControlCommand, Endpoint, Hooks, LedgerError, OpenRun, RunSettings, StopReason, open_run
-from bulksms.api.histories import NO_HISTORIES, Histories
 from bulksms.cli.flows.announcement import EventLog
 from bulksms.cli.ui.console import say
 from bulksms.cli.ui.process import SIGNALS, mute_signals, silent_keyboard
@@ -24,6 +23,7 @@ from bulksms.cli.ui.result import RunResult
 from bulksms.engine.canary import Confirm
 from bulksms.ledger import Author, LedgerName, Retry
 from bulksms.model.message import State
+from bulksms.planning.ledger_history import NO_HISTORIES, Histories
 from bulksms.report.summary import ExitCode, checked_status
 
 Result = TypeVar("Result")

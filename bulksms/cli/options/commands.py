@@ -112,6 +112,7 @@ class WorkOptions(Options):
     is this machine's own. The exit code is that of the whole ledger.
     """
 
+    MODULE: ClassVar[str] = "database"
     EXAMPLE: ClassVar[str] = "bulksms work 'postgresql://HOST/messaging?ledger=people'"
     ledger: LedgerName = argument("URL", LEDGER)
     workers: int | None = setting(None, "Requests at once.  [as the run]", type=WORKERS, metavar="auto|N")
@@ -312,7 +313,7 @@ class ExportOptions(Options):
     Nothing can be sent from it. It is of one moment, also beside working machines, and readable by nobody else.
     """
 
-    MODULE: ClassVar[str] = "move"
+    MODULE: ClassVar[str] = "database"
     EXAMPLE: ClassVar[str] = "bulksms export 'postgresql://HOST/messaging?ledger=people' people.ledger.db"
     ledger: LedgerName = argument("URL", LEDGER)
     file: Path = argument("FILE")
@@ -325,7 +326,7 @@ class ImportOptions(Options):
     completes it.
     """
 
-    MODULE: ClassVar[str] = "move"
+    MODULE: ClassVar[str] = "database"
     EXAMPLE: ClassVar[str] = "bulksms import people.ledger.db 'postgresql://HOST/messaging?ledger=people'"
     file: Path = argument("FILE")
     ledger: LedgerName = argument("URL", LEDGER)

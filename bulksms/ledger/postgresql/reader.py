@@ -27,8 +27,7 @@ from bulksms.ledger.records import (
     RunRecord,
 )
 from bulksms.ledger.selection import EVERYTHING, Selection
-from bulksms.ledger.sqlite.reader import SqliteReader
-from bulksms.ledger.sqlite.statistics import Statistics
+from bulksms.ledger.sqlite.reader import SqliteReader, Statistics
 from bulksms.model.message import State
 
 Answer = TypeVar("Answer")

@@ -10,8 +10,7 @@ from typing import Any
 import looptime
 import pytest
 
-from bulksms.api.histories import NO_HISTORIES
-from bulksms.api.ledger_watch import watch_ledger
+from bulksms.api.runs import watch_ledger
 from bulksms.errors import LedgerError
 from bulksms.ledger import Recovery, RunStart
 from bulksms.ledger.sqlite.driver import LoopSteps
@@ -19,6 +18,7 @@ from bulksms.ledger.sqlite.lock import log_path
 from bulksms.ledger.sqlite.writer import open_for_run
 from bulksms.model.message import State
 from bulksms.model.run_settings import TIMINGS
+from bulksms.planning.ledger_history import NO_HISTORIES
 from tests.ledger.harness import plan
 from tests.platforms import with_posix_files
 
