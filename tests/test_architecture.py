@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,38 @@ def test_a_module_says_what_it_is_and_is_named_for_it(module: str) -> None:
     docstring = ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
     assert docstring
     assert module.rpartition(".")[2] not in {"utils", "util", "helpers", "helper", "base", "common", "misc", "tools"}
+
+
+@pytest.mark.parametrize("package", [module for module, path in MODULES.items() if path.name == "__init__.py"])
+def test_what_a_room_says_of_its_modules_is_there(package: str) -> None:
+    docstring = ast.get_docstring(ast.parse(MODULES[package].read_text(encoding="utf-8"))) or ""
+    for name in re.findall(r"`([a-z][a-z_.]*)`", docstring):
+        whole = name if name.startswith("bulksms") else f"{package}.{name}"
+        assert {whole, f"bulksms.{name}"} & set(MODULES) or hasattr(bulksms, name), f"{package} names {name}"
+
+
+SIGNPOSTS = {
+    "chooses the exit code": "report.summary",
+    "whether a message goes again": "policy.retry",
+    "the intent": "engine.worker",
+    "checks a row": "input.row_checker",
+    "signals into stops": "cli.flows.run",
+    "the deadline": "engine.stop_signal",
+    "an older copy": "planning.ledger_history",
+    "renews the token": "adaxes.auth",
+    "a dead run left": "ledger.sqlite.recovery",
+    "silent machines": "ledger.postgresql.observer",
+}
+"""What a newcomer looks for, in the words of the room's docstring, and the module to which they lead."""
+
+
+@pytest.mark.parametrize(("words", "module"), SIGNPOSTS.items())
+def test_a_newcomer_finds_the_module_from_what_its_room_says(words: str, module: str) -> None:
+    room, _, name = f"bulksms.{module}".rpartition(".")
+    docstring = " ".join((ast.get_docstring(ast.parse(MODULES[room].read_text(encoding="utf-8"))) or "").split())
+    before, found, _ = docstring.partition(words)
+    assert found
+    assert re.findall(r"`(\w+)`", before)[-1] == name
 
 
 def ledger(folder: Path) -> Path:

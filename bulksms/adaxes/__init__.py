@@ -1,6 +1,8 @@
 """The Adaxes REST API: authentication, operations, look-ups, and one request as an `Attempt`.
 
-It may import `model` and `errors`. Invariant: trouble with the network is a value, never an exception.
+`exchange` makes one request, `wire` writes and reads the bodies, `auth` gets and renews the token.
+It may import `model`, `policy`, `system` and `errors`. Invariant: trouble with the network is a value,
+never an exception.
 """
 
 from bulksms.adaxes.auth import LoginFailure

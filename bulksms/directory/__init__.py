@@ -1,8 +1,7 @@
 """The directory: who the recipients are, asked before anything is sent.
 
 It may import `adaxes` for the questions, `input` for rows and findings, and `planning.follow_up` for identities.
-Invariant: it asks and changes nothing; what an answer means is decided in `verification` and `matching`, which are
-pure.
+Invariant: it asks and changes nothing; what an answer means is decided in `verification`, which is pure.
 """
 
 from bulksms.directory.audience import SIZE_LIMIT, Audience, Group, OrganizationalUnit, Part, Search, excluded

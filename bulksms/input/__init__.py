@@ -1,5 +1,6 @@
 """Input: files are read, rows checked and texts rendered, before anything is sent.
 
+`source` reads a file, `row_checker` checks a row, and `row_findings` has what can be wrong with it.
 It may import `model` and `errors`, and opens only the files it is given. Invariant: what is wrong with a row is a
 value, a finding with a stable code, and not an exception; only what is wrong with the whole input is raised.
 """

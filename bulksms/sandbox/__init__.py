@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bulksms.sandbox.directory import Directory, DirectoryObject
+from bulksms.sandbox.faults import Fault, FaultPlan, Share, parse_faults
 from bulksms.sandbox.journal import Called, Comparison, Journal, Received, compare
-from bulksms.sandbox.plan import Fault, FaultPlan, Share, parse_faults
 
 if TYPE_CHECKING:
     from bulksms.sandbox.look_ups import PropertyShape, Shapes

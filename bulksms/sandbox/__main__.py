@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from bulksms.errors import UsageError
-from bulksms.sandbox.plan import FaultPlan
+from bulksms.sandbox.faults import FaultPlan
 from bulksms.sandbox.server import serve
 
 

@@ -23,7 +23,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from bulksms.sandbox.plan import Fault
+from bulksms.sandbox.faults import Fault
 
 JSON = "application/json; charset=utf-8"
 _HTML = "text/html; charset=utf-8"

@@ -30,8 +30,8 @@ from bulksms.sandbox.answers import (
     page,
     play,
 )
+from bulksms.sandbox.faults import PROCESSED, Fault, FaultPlan
 from bulksms.sandbox.journal import Journal, Received
-from bulksms.sandbox.plan import PROCESSED, Fault, FaultPlan
 from bulksms.system import System
 
 

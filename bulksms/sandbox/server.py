@@ -25,9 +25,9 @@ from aiohttp import web
 
 from bulksms.sandbox.answers import BROKEN, Broken, answer, error, invalid, json_answer, page, play
 from bulksms.sandbox.directory import Directory
+from bulksms.sandbox.faults import Fault, FaultPlan
 from bulksms.sandbox.journal import Called, Journal
 from bulksms.sandbox.look_ups import LookUps, Shapes
-from bulksms.sandbox.plan import Fault, FaultPlan
 from bulksms.sandbox.send_sms import Operations, SendSms, SlowSends, Timing
 from bulksms.system import SYSTEM, System
 

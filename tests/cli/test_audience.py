@@ -6,7 +6,7 @@ import pytest
 
 from bulksms.model.message import Reason, State
 from bulksms.sandbox import Directory, DirectoryObject
-from bulksms.sandbox.plan import Fault
+from bulksms.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from tests.cli.harness import CliHarness, Server

@@ -17,7 +17,7 @@ from bulksms.cli.app import COMMANDS
 from bulksms.ledger import open_ledger
 from bulksms.model.message import State
 from bulksms.sandbox import Fault, FaultPlan, Journal
-from bulksms.sandbox.plan import PROCESSED
+from bulksms.sandbox.faults import PROCESSED
 
 if TYPE_CHECKING:
     from tests.cli.harness import CliHarness, Start

@@ -15,7 +15,7 @@ from bulksms.model.message import State
 from bulksms.model.run_settings import DeliveryMode, RunSettings
 from bulksms.policy.rate_limiter import LearntRate
 from bulksms.sandbox import Fault, SlowSends
-from bulksms.sandbox.plan import PROCESSED
+from bulksms.sandbox.faults import PROCESSED
 
 if TYPE_CHECKING:
     from tests.engine.harness import EngineHarness

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from bulksms.sandbox import Fault, FaultPlan, Sandbox
-from bulksms.sandbox.plan import PROCESSED
+from bulksms.sandbox.faults import PROCESSED
 
 RECIPIENT = "CN=Anna Berg,OU=Staff,DC=example,DC=com"
 HEADERS = {"Adm-Authorization": "sandbox", "Content-Type": "application/json"}
