@@ -6,6 +6,7 @@ and sees how many may get it a second time; what is queued then is what was coun
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 from bulksms.api.runs import last_settings, recovery_in
@@ -50,43 +51,38 @@ def run_retry(options: RetryOptions) -> int:
 
 
 def _retry(options: RetryOptions) -> int:
-    path, quiet = options.ledger, options.output.quiet
-    with open_ledger(path) as reader:
+    path = options.ledger
+    with ExitStack() as opened:
+        reader = opened.enter_context(open_ledger(path))
         snapshot = reader.snapshot()
-    plan, runs, counts = snapshot.plan, snapshot.runs, snapshot.counts
-    noted = histories(options.run.start_registry)
-    require_names(path, plan, counts)
-    require_approved(path, plan, snapshot.operator_actions)
-    _require_no_run(path, counts)
-    url = bound_url(path, plan, runs, options.endpoint)
-    settings = options.run.settings(last_settings(plan, runs))
-    noted.require_latest(path, plan.identity, runs, counts)
-    if counts.crashed:
-        _recover(path, settings)
-    with open_ledger(path) as reader:
-        counts = reader.counts()
+        plan, runs, counts = snapshot.plan, snapshot.runs, snapshot.counts
+        noted = histories(options.run.start_registry)
+        require_names(path, plan, counts)
+        require_approved(path, plan, snapshot.operator_actions)
+        _require_no_run(path, counts)
+        url = bound_url(path, plan, runs, options.endpoint)
+        settings = options.run.settings(last_settings(plan, runs))
+        noted.require_latest(path, plan.identity, runs, counts)
+        if counts.crashed:
+            opened.close()
+            _recover(path, settings)
+            reader = opened.enter_context(open_ledger(path))
+            counts = reader.counts()
         choice = choose(reader, options.only, options.rows, options.source)
-    _tell_left_alone(choice)
-    if not choice.total:
-        wanted = str(choice.selection).replace(",", " or ")
-        sentence = f"Nothing is {wanted}, so nothing is sent again."
-        code = nothing_to_do(path, sentence, as_json=options.output.as_json)
-        with open_ledger(path) as reader:
-            say_next(next_steps(summarise(reader), reader.reasons()))
-        return code
-    settings = _without_passed_deadline(settings)
-    to_send = choice.total + counts.counts[State.QUEUED]
-    require_limits(to_send, plan.fingerprint, max_recipients=options.max_recipients, expect=None)
-    require_possible(options.run, settings, quiet=quiet)
-    claim = claim_of(path, plan, url)
-    require_not_started(claim, options.run.start_registry)
-    endpoint = resolve(options.endpoint, url)
-    with open_ledger(path) as reader:
+        _tell_left_alone(choice)
+        if not choice.total:
+            return _nothing_chosen(reader, choice, options)
+        settings = _without_passed_deadline(settings)
+        to_send = choice.total + counts.counts[State.QUEUED]
+        require_limits(to_send, plan.fingerprint, max_recipients=options.max_recipients, expect=None)
+        require_possible(options.run, settings, quiet=options.output.quiet)
+        claim = claim_of(path, plan, url)
+        require_not_started(claim, options.run.start_registry)
+        endpoint = resolve(options.endpoint, url)
         overlaps = warn_of_overlap(_Chosen(reader, choice), to_send, path, options.run.start_registry)
-        if not quiet:
+        if not options.output.quiet:
             show_lines(choice.first(reader, FIRST_EXAMPLES), info)
-    if not quiet:
-        show_table([*_numbers(plan, counts, choice), *sending(to_send, settings, url)], info)
+            show_table([*_numbers(plan, counts, choice), *sending(to_send, settings, url)], info)
     if choice.unknown:
         say(f"warning: {choice.unknown:,} of them may have been sent already; those people then get it twice.")
     confirmed_by = confirm(
@@ -99,6 +95,16 @@ def _retry(options: RetryOptions) -> int:
     again = Retry(Author.here(confirmed_by), choice.selection, choice.numbers, choice.total, settings.deadline.at)
     request = replace(request_for(path, endpoint, settings, confirmed_by, options), again=again, histories=noted)
     return run_and_finish(request, options, claim=claim)
+
+
+def _nothing_chosen(reader: LedgerReader, choice: MessageSelection, options: RetryOptions) -> int:
+    """Say so, and what there is to do instead; the exit code."""
+    wanted = str(choice.selection).replace(",", " or ")
+    sentence = f"Nothing is {wanted}, so nothing is sent again."
+    summary = summarise(reader)
+    code = nothing_to_do(summary, sentence, as_json=options.output.as_json)
+    say_next(next_steps(summary, reader.reasons()))
+    return code
 
 
 class _Chosen:

@@ -15,7 +15,7 @@ from bulksms.errors import LedgerError, LedgerLockedError
 from bulksms.ledger import Author, ControlCommand, Counts, LedgerName, free_beside, ledger_at, open_ledger
 from bulksms.model.message import State
 from bulksms.planning.plan import count_of
-from bulksms.report.summary import Step, follow_up, next_steps, status, summarise
+from bulksms.report.summary import Step, follow_up, next_steps, summarise
 
 TIMEOUT = 90.0
 """Seconds that a living run is given: connecting and an answer may take the time-out (30 s) each, and a few more."""
@@ -89,8 +89,8 @@ def run_cancel(options: CancelOptions) -> None:
     if counts.left and not _withdraw(ledger) and not command_and_wait(ledger, ControlCommand.CANCEL):
         return
     with open_ledger(ledger) as reader:
-        reached = next(reader.possible_recipients(), None) is not None
-    print_status(status(ledger), as_json=options.as_json)
+        summary, reached = summarise(reader), next(reader.possible_recipients(), None) is not None
+    print_status(summary, as_json=options.as_json)
     say_next(_after_cancelling(ledger, reached=reached))
 
 

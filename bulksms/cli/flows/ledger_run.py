@@ -47,7 +47,7 @@ from bulksms.planning.follow_up import NO_OVERLAPS
 from bulksms.planning.ledger_history import Histories
 from bulksms.planning.plan import require_approved, require_bound, require_names
 from bulksms.planning.start_registry import HOLDS_FOR, StartRecord
-from bulksms.report.summary import ExitCode, status
+from bulksms.report.summary import ExitCode, Summary, summarise
 from bulksms.report.text import duration, local, local_minute
 
 TICK = 1.0
@@ -123,10 +123,9 @@ STALE_AFTER = 3_600.0
 """Seconds since the last attempt after which a person is asked again before a run goes on."""
 
 
-def nothing_to_do(path: LedgerName, sentence: str, *, as_json: bool) -> int:
+def nothing_to_do(summary: Summary, sentence: str, *, as_json: bool) -> int:
     """Say so, and show the state of the ledger; the exit code."""
     info(sentence)
-    summary = status(path)
     print_status(summary, as_json=as_json)
     # Why the last run stopped says nothing any more: a script that repeats this until it succeeds has to end.
     return replace(summary, stopped=None).exit_code
@@ -176,7 +175,8 @@ def continue_ledger(path: LedgerName, options: SendingOptions, asked: Again | No
         require_names(path, snapshot.plan, snapshot.counts)
         if not snapshot.counts.left:
             if asked is None:
-                return nothing_to_do(path, "Nothing is left to send.", as_json=options.output.as_json)
+                summary = summarise(reader)
+                return nothing_to_do(summary, "Nothing is left to send.", as_json=options.output.as_json)
             raise _already_sent_error(path, snapshot, asked.ways_on)
         start = _prepare(reader, snapshot, options, asked or Again(), is_asked=asked is not None)
     confirmed_by = "resume"
