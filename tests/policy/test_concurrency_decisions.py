@@ -133,6 +133,17 @@ def test_less_that_costs_what_it_takes_away_is_given_up_at_once() -> None:
     assert run.limit.rest_down == 2 * REST
 
 
+def test_of_two_in_flight_one_is_tried() -> None:
+    run = Answers()
+    run.settle_at(2, 0.2)
+    run.until_changed(0.2)
+    assert run.limit.limit == 3
+    run.until_changed(0.2 * 3 / 2)
+    assert run.limit.limit == 2
+    run.until_changed(0.2)
+    assert run.limit.limit == 1
+
+
 def test_rests_grow_to_a_longest_one() -> None:
     run = Answers()
     run.settle_at(20, 0.2)

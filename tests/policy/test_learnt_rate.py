@@ -122,6 +122,13 @@ def test_what_the_server_took_in_the_last_second_counts_and_not_what_it_took_bef
     assert server.rate.peak == pytest.approx(80.0, rel=0.15)
 
 
+def test_in_the_first_second_of_a_run_the_rate_is_what_was_accepted_in_it() -> None:
+    server = Server()
+    server.accepts(50.0, 0.0, 0.5)
+    assert server.throttles(0.5)
+    assert server.rate.peak == 25.0 / MEASURED_SECONDS
+
+
 def test_of_a_slow_server_the_last_ten_acceptances_count() -> None:
     server = Server()
     server.accepts(4.0, 0.0, 20.0)
