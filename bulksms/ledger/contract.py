@@ -10,7 +10,6 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from bulksms.errors import LedgerError, PlanError
@@ -177,9 +176,7 @@ class LedgerReader(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def one_moment(self) -> AbstractContextManager[None]:
         """Everything that is read in this block is of one moment, also beside a living run."""
@@ -397,9 +394,7 @@ class Draft(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def add(self, rows: Iterable[DraftRow]) -> None:
         """Write rows of any state, in the input's order."""

@@ -17,7 +17,6 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from bulksms.errors import UsageError
@@ -74,9 +73,7 @@ class PostgresqlServer:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop("immediate")
         shutil.rmtree(self.folder)
 

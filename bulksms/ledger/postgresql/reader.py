@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from bulksms.ledger.name import LedgerUrl
@@ -57,9 +56,7 @@ class PostgresqlReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closing.close()
 
     @contextmanager
